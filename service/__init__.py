@@ -1,0 +1,1 @@
+"""TestOrchestrator's service: MCP, web pages and command line over the domain."""
