@@ -1,0 +1,1 @@
+"""The control plane's tables and their Alembic revisions."""

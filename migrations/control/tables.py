@@ -1,0 +1,81 @@
+"""The tables of the control plane: which workspaces there are, their API keys, and what operators did."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from migrations.columns import NAMING, flag, not_blank, one_of, string, timestamp
+
+metadata = MetaData(schema="control", naming_convention=NAMING)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    _id(),
+    string("slug", 63),
+    string("name", 100),
+    string("schema_name", 45),
+    string("cluster", 100, nullable=True),
+    string("state", 10, default="active"),
+    string("schema_version", 32),
+    timestamp("created_at"),
+    UniqueConstraint("slug"),
+    UniqueConstraint("schema_name"),
+    not_blank("name"),
+    one_of("state", ("active", "suspended", "deleting")),
+    CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'", name="slug"),
+    CheckConstraint("schema_name ~ '^w_[a-z0-9]{4,40}$'", name="schema_name"),
+    comment="A customer's workspace: its schema and role have the name schema_name. "
+    "cluster is its placement, null for the default database; schema_version mirrors the schema's own.",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("workspace_id", BigInteger, ForeignKey("control.workspaces.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    string("label", 100),
+    string("prefix", 4),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    flag("owner_active", default=True),
+    timestamp("created_at"),
+    timestamp("expires_at", nullable=True),
+    timestamp("revoked_at", nullable=True),
+    timestamp("last_used_at", nullable=True),
+    not_blank("label"),
+    CheckConstraint("octet_length(hash) = 32", name="hash"),
+    CheckConstraint("expires_at > created_at", name="expires_at"),
+    Index("api_keys_owner_idx", "workspace_id", "user_id"),
+    comment="Personal API keys, as SHA-256 of the whole key. prefix: the first 4 characters after to_live_. "
+    "owner_active mirrors the user's state in the workspace, so that one look-up decides.",
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    _id(),
+    timestamp("created_at"),
+    string("operation", 50),
+    Column("workspace_id", BigInteger, nullable=True),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    comment="What operators did: workspaces created, suspended, migrated, and the like.",
+)

@@ -1,0 +1,1 @@
+"""A workspace's tables, their Alembic revisions, and the seeds of a new workspace."""

@@ -1,0 +1,44 @@
+"""What was done, and what need not be done twice: the audit log and the idempotency keys."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from migrations.columns import APPEND_ONLY, READ_WRITE, bigint, id_column, reference, string, timestamp
+from migrations.workspace.tables.base import metadata
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    id_column(),
+    timestamp("created_at"),
+    reference("user_id", "users.id", nullable=True),
+    bigint("api_key_id", nullable=True),
+    string("tool", 60),
+    string("action", 20),
+    string("object_type", 30),
+    Column("object_id", BigInteger, nullable=False),
+    bigint("project_id", nullable=True),
+    Column("version_before", Integer, nullable=True),
+    Column("version_after", Integer, nullable=True),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    comment="Every change: who, with which key, by which tool, to what. Written in the change's own transaction.",
+    info=APPEND_ONLY,
+)
+Index("audit_log_object_idx", audit_log.c.object_id, audit_log.c.id)
+Index("audit_log_project_idx", audit_log.c.project_id, audit_log.c.id)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("idempotency_key", Text, primary_key=True),
+    string("tool", 60),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("answer", Text, nullable=True),
+    timestamp("created_at"),
+    CheckConstraint("char_length(idempotency_key) BETWEEN 1 AND 64", name="idempotency_key"),
+    comment="The answers of the last 24 hours to calls that carried an idempotencyKey, by API key.",
+    info=READ_WRITE,
+)
