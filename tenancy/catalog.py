@@ -1,0 +1,55 @@
+"""The list of workspaces in the control schema."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenancy.errors import TenancyError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_COLUMNS = "id, slug, name, schema_name, state, schema_version"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+RESERVED_SLUGS = frozenset({"admin", "api", "app", "demo", "mail", "mcp", "status", "staging", "support", "www"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A customer's workspace. *schema_name* is the name of its schema and of its role."""
+
+    id: int
+    slug: str
+    name: str
+    schema_name: str
+    state: str
+    schema_version: str
+
+
+def check_slug(slug: str) -> str:
+    """Return *slug* if a workspace may be called so."""
+    if not _SLUG.fullmatch(slug):
+        raise TenancyError(
+            f"{slug!r} is no workspace name: use 3 to 63 lower-case letters, digits and hyphens, with no hyphen at an end."
+        )
+    if slug in RESERVED_SLUGS:
+        raise TenancyError(f"{slug!r} is a reserved name: choose another.")
+    return slug
+
+
+async def find_workspace(admin: asyncpg.Connection, slug: str) -> Workspace | None:
+    """Return the workspace of that slug, whatever its state."""
+    row = await admin.fetchrow(f"SELECT {_COLUMNS} FROM control.workspaces WHERE slug = $1", slug)
+    return Workspace(**row) if row else None
+
+
+async def list_workspaces(admin: asyncpg.Connection) -> list[Workspace]:
+    """Return all workspaces by slug."""
+    return [Workspace(**row) for row in await admin.fetch(f"SELECT {_COLUMNS} FROM control.workspaces ORDER BY slug")]
+
+
+async def set_state(admin: asyncpg.Connection, slug: str, state: str) -> None:
+    """Make the workspace `active` or `suspended`; it holds from the next request on."""
+    await admin.execute("UPDATE control.workspaces SET state = $2 WHERE slug = $1", slug, state)

@@ -1,0 +1,75 @@
+"""Bringing a database to this release's schema: roles, the control schema, then every workspace in its own transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrations.trees import Tree, head, known, statements
+from tenancy.catalog import list_workspaces
+from tenancy.errors import TenancyError
+from tenancy.provision import privileges
+from tenancy.roles import CONTROL, OWNER, prepare_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import asyncpg
+
+    from tenancy.catalog import Workspace
+
+
+async def migrate(
+    admin: asyncpg.Connection,
+    *,
+    app_password: str | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> int:
+    """Bring everything to this release's schema and return how many workspaces had to move.
+
+    *progress* is told (done, total) after each workspace. Run again, it changes nothing.
+    """
+    await prepare_database(admin, app_password=app_password)
+    await _migrate_control(admin)
+    behind = [w for w in await list_workspaces(admin) if w.schema_version != head(Tree.WORKSPACE)]
+    for done, workspace in enumerate(behind, start=1):
+        await _migrate_workspace(admin, workspace)
+        progress(done, len(behind))
+    return len(behind)
+
+
+async def _migrate_control(admin: asyncpg.Connection) -> None:
+    async with admin.transaction():
+        await admin.execute("SELECT pg_advisory_xact_lock(hashtext('testorchestrator.migrate'))")
+        current = None
+        if await admin.fetchval("SELECT to_regclass('control.alembic_version') IS NOT NULL"):
+            current = await admin.fetchval("SELECT version_num FROM control.alembic_version")
+        _check_known(Tree.CONTROL, current, "The control schema")
+        if current == head(Tree.CONTROL):
+            return
+        await admin.execute(f"SET LOCAL ROLE {CONTROL}")
+        for statement in statements(Tree.CONTROL, current):
+            await admin.execute(statement)
+        await admin.execute("RESET ROLE")
+
+
+async def _migrate_workspace(admin: asyncpg.Connection, workspace: Workspace) -> None:
+    async with admin.transaction():
+        await admin.execute("SET LOCAL lock_timeout = '2s'")
+        await admin.execute(f"SET LOCAL ROLE {OWNER}")
+        await admin.execute(f"SET LOCAL search_path = {workspace.schema_name}, pg_temp")
+        # The schema's own row is the truth; locking it makes a second migration wait.
+        current = await admin.fetchval("SELECT version_num FROM alembic_version FOR UPDATE")
+        _check_known(Tree.WORKSPACE, current, f"Workspace {workspace.slug}")
+        for statement in (*statements(Tree.WORKSPACE, current), *privileges(workspace.schema_name)):
+            await admin.execute(statement)
+        await admin.execute("RESET ROLE")
+        await admin.execute(
+            "UPDATE control.workspaces SET schema_version = $2 WHERE id = $1", workspace.id, head(Tree.WORKSPACE)
+        )
+
+
+def _check_known(tree: Tree, revision: str | None, what: str) -> None:
+    if revision is not None and revision not in known(tree):
+        raise TenancyError(
+            f"{what} is at schema revision {revision}, which this release does not know: run a newer release."
+        )
