@@ -1,0 +1,6 @@
+"""Who may do what in which project: the permissions, and the one resolver."""
+
+from service.access.permissions import Permission
+from service.access.resolver import Access, resolve
+
+__all__ = ["Access", "Permission", "resolve"]

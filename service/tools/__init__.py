@@ -1,0 +1,1 @@
+"""The MCP tools: each one declaration and a thin handler, and the way that every call takes."""
