@@ -1,1 +1,5 @@
 """TestOrchestrator's service: MCP, web pages and command line over the domain."""
+
+from importlib.metadata import version
+
+__version__ = version("testorchestrator")

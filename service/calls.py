@@ -16,7 +16,7 @@ class CallResult:
 
 
 class InvalidParams(Exception):  # noqa: N818 - JSON-RPC's name for it
-    """This is not a call of a tool: the tool is unknown, or the arguments have another shape. JSON-RPC -32602."""
+    """No call of a tool: the tool is unknown, or the arguments have another shape. JSON-RPC -32602."""
 
     def __init__(self, message: str, *, data: Any = None) -> None:
         super().__init__(message)

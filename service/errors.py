@@ -25,7 +25,7 @@ class Code(StrEnum):
 
 
 class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller reads
-    """not found or access denied"""  # noqa: D403, D415 - the words that the caller reads
+    """not found or access denied"""  # noqa: D415 - the words that the caller reads
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)

@@ -32,7 +32,7 @@ def check_slug(slug: str) -> str:
     """Return *slug* if a workspace may be called so."""
     if not _SLUG.fullmatch(slug):
         raise TenancyError(
-            f"{slug!r} is no workspace name: use 3 to 63 lower-case letters, digits and hyphens, with no hyphen at an end."
+            f"{slug!r} is no workspace name: use 3 to 63 lower-case letters, digits and hyphens, no hyphen at an end."
         )
     if slug in RESERVED_SLUGS:
         raise TenancyError(f"{slug!r} is a reserved name: choose another.")

@@ -5,8 +5,8 @@ class TenancyError(Exception):
     """A fault whose text is one line for the operator: what is wrong, and what to do."""
 
 
-class PoolExhausted(Exception):  # noqa: N818 - says what is the matter, as TimeoutError does not
-    """No database connection became free in time."""
+class DatabaseUnavailable(Exception):  # noqa: N818 - says what is the matter
+    """There is no connection to the database just now: none came free in time, or the server is away."""
 
 
 class StatementRefused(Exception):  # noqa: N818 - the gate did its work; not an error of the gate

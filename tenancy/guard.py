@@ -16,7 +16,8 @@ _CHECKS = (
     SELECT format('the login %I is %s', rolname, weakness)
     FROM pg_roles,
         LATERAL (VALUES
-            (rolsuper, 'a superuser'), (rolbypassrls, 'exempt from row security'), (rolcreaterole, 'able to make roles'),
+            (rolsuper, 'a superuser'), (rolbypassrls, 'exempt from row security'),
+            (rolcreaterole, 'able to make roles'),
             (rolcreatedb, 'able to make databases'), (rolreplication, 'able to replicate'),
             (rolinherit, 'an inheriting role')
         ) AS found (present, weakness)
@@ -48,7 +49,8 @@ _CHECKS = (
     FROM (VALUES
         (has_function_privilege('public', 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE'),
             'everybody may call set_config'),
-        (has_function_privilege('public', 'pg_catalog.pg_notify(text, text)', 'EXECUTE'), 'everybody may call pg_notify'),
+        (has_function_privilege('public', 'pg_catalog.pg_notify(text, text)', 'EXECUTE'),
+            'everybody may call pg_notify'),
         (has_language_privilege('public', 'plpgsql', 'USAGE'), 'everybody may run plpgsql blocks'),
         (has_database_privilege('public', current_database(), 'TEMPORARY'), 'everybody may make temporary tables'),
         (has_schema_privilege('public', 'public', 'USAGE, CREATE'), 'everybody may use the schema public'),
@@ -65,7 +67,8 @@ _CHECKS = (
         (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication, 'has special powers'),
         (EXISTS (SELECT FROM pg_auth_members up WHERE up.member = r.oid), 'is a member of another role'),
         (EXISTS (SELECT FROM pg_shdepend d
-                 WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'), 'owns objects'),
+                 WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'),
+            'owns objects'),
         (EXISTS (SELECT FROM pg_shdepend d JOIN pg_namespace n ON n.oid = d.objid
                  WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
                      AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())

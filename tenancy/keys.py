@@ -44,6 +44,12 @@ async def create_key(
     return key
 
 
+async def is_valid(admin: asyncpg.Connection, key: str, *, workspace_id: int) -> bool:
+    """Return whether *key* is a working key of the workspace."""
+    found = await admin.fetchval("SELECT workspace_id FROM control.authenticate($1)", hash_key(key))
+    return bool(found == workspace_id)
+
+
 async def revoke_key(admin: asyncpg.Connection, key_id: int) -> None:
     """Revoke the key; the very next request with it is refused."""
     await admin.execute("UPDATE control.api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL", key_id)

@@ -1,4 +1,4 @@
-"""Bringing a database to this release's schema: roles, the control schema, then every workspace in its own transaction."""
+"""Bringing a database to this release: roles, the control schema, then every workspace in its own transaction."""
 
 from __future__ import annotations
 

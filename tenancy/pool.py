@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from tenancy.connection import connect
-from tenancy.errors import PoolExhausted
+from tenancy.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,13 +55,13 @@ class Pool:
     async def connection(self, workspace: str | None = None) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection, if there is one the connection that *workspace* had last.
 
-        Raises PoolExhausted when none comes free in time, TenancyError when the server cannot be reached.
+        Raises DatabaseUnavailable when none comes free in time, TenancyError when the server cannot be reached.
         """
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._free.acquire()
         except TimeoutError as error:
-            raise PoolExhausted from error
+            raise DatabaseUnavailable("no connection came free in time") from error
         try:
             lent = self._pick(workspace) or _Lent(await self._open())
             if workspace is not None:

@@ -14,12 +14,14 @@ from migrations.workspace.tables import metadata
 from tenancy.catalog import Workspace, check_slug
 from tenancy.errors import TenancyError
 from tenancy.roles import APP, OWNER
-from tenancy.session import WorkspaceConnection
+from tenancy.session import as_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import asyncpg
+
+    from tenancy.session import WorkspaceConnection
 
 _SEEDS = Path(migrations.workspace.__file__).with_name("seeds.sql")
 
@@ -50,11 +52,10 @@ async def create_workspace(
         # One statement a message: Citus refuses an index among several.
         for statement in (*statements(Tree.WORKSPACE), *privileges(schema_name), *_seeds()):
             await admin.execute(statement)
+        await admin.execute("SET LOCAL ROLE NONE")
         if populate is not None:
-            await admin.execute("RESET ROLE")
-            await admin.execute(f"SET LOCAL ROLE {schema_name}")
-            await populate(WorkspaceConnection(admin))
-        await admin.execute("RESET ROLE")
+            async with as_workspace(admin, schema_name) as connection:
+                await populate(connection)
     return workspace
 
 

@@ -56,7 +56,7 @@ async def prepare_database(admin: asyncpg.Connection, *, app_password: str | Non
             f"GRANT CREATE ON DATABASE {database} TO {OWNER}",
             "REVOKE ALL ON SCHEMA public FROM PUBLIC",
             f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM PUBLIC",
-            # asyncpg calls it when it first meets a type; the pool makes it meet them all before a workspace is entered.
+            # asyncpg calls it when it meets a new type, which is made to happen before a workspace is entered.
             f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}, {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {PG_NOTIFY} FROM PUBLIC",
             "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",

@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tenancy.errors import StatementRefused
+from tenancy.errors import DatabaseUnavailable, StatementRefused, TenancyError
 from tenancy.keys import hash_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tenancy.pool import Pool
 
 _QUERY = re.compile(r"\s*(?:select|insert|update|delete|merge|with)\b", re.IGNORECASE)
 _SCHEMA_NAME = re.compile(r"w_[a-z0-9]{4,40}")
 _ROLLBACK_SECONDS = 5
+# What the driver raises when the server is away or goes away; after a while everything recovers by itself.
+_CONNECTION_LOST = (
+    OSError,
+    TenancyError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +104,10 @@ class Gateway:
 
     async def authenticate(self, key: str) -> Identity | None:
         """Return whom *key* stands for, or None: unknown, revoked, expired, its owner or workspace not active."""
+        with _telling_loss():
+            return await self._authenticate(key)
+
+    async def _authenticate(self, key: str) -> Identity | None:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due "
@@ -115,22 +127,44 @@ class Gateway:
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
-        async with self._pool.connection(schema_name) as connection:
-            try:
-                await connection.execute(
-                    f"BEGIN {mode}; SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp; "
-                    f"{self._limits}"
-                )
-                facade = WorkspaceConnection(connection)
-                yield facade
-                if facade.rollback_only:
-                    # A dry run makes the checks that a commit would make.
-                    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
-                else:
-                    await connection.execute("COMMIT")
-            except BaseException:
-                await _roll_back(connection)
-                raise
+        with _telling_loss():
+            async with self._pool.connection(schema_name) as connection:
+                try:
+                    await connection.execute(
+                        f"BEGIN {mode}; SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp; "
+                        f"{self._limits}"
+                    )
+                    facade = WorkspaceConnection(connection)
+                    yield facade
+                    if facade.rollback_only:
+                        # A dry run makes the checks that a commit would make.
+                        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
+                    else:
+                        await connection.execute("COMMIT")
+                except BaseException:
+                    await _roll_back(connection)
+                    raise
+
+
+@contextmanager
+def _telling_loss() -> Iterator[None]:
+    """Raise DatabaseUnavailable for all the ways in which a connection can be lost, or not be had."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError:
+        raise
+    except _CONNECTION_LOST as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIterator[WorkspaceConnection]:
+    """Act as the workspace's role on an administrator's connection, within the transaction that is open there."""
+    if not _SCHEMA_NAME.fullmatch(schema_name):
+        raise ValueError("not a workspace's schema name")
+    await admin.execute(f"SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp")
+    yield WorkspaceConnection(admin)
+    await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:

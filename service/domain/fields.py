@@ -72,7 +72,7 @@ class Template:
     name: str
     is_default: bool
     available: bool
-    fields: Mapping[int, Field]
+    fields: dict[int, Field]
 
     def find(self, key: str) -> Field | None:
         """Return the field of that id, system name or label (whatever the case of letters)."""
@@ -147,7 +147,7 @@ async def load_templates(
                 options=tuple(row["options"] or ()),
                 slots=tuple(row["slots"] or ()),
             )
-            template.fields[field.id] = field  # type: ignore[index] - filled here, a Mapping for everybody else
+            template.fields[field.id] = field
     return templates
 
 

@@ -51,13 +51,14 @@ class Cursor:
         if cursor is None:
             return None
         try:
+            key: list[Any]
             query, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=="))
         except (binascii.Error, ValueError, TypeError):
             raise Refused(Code.INVALID_CURSOR, "This cursor is not one of ours: leave it out to start anew.") from None
         if query != self._query or [type(part) for part in key] != list(types):
             raise Refused(
                 Code.INVALID_CURSOR,
-                "This cursor belongs to another query: repeat the call with the arguments that gave it, or leave it out.",
+                "This cursor belongs to another query: repeat the arguments that gave it, or leave it out.",
             )
         return key
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _MAX_ID = 2**63 - 1
 # No object ever has it: an id that Postgres could not hold is looked up all the same, and found missing.
@@ -262,7 +264,7 @@ def choice(*options: str) -> Kind:
 
 
 def moment() -> Kind:
-    """Return the kind of RFC 3339 times; a date alone is its first moment in UTC, as is a time without offset in UTC."""
+    """Return the kind of RFC 3339 times, in UTC where no offset is given; a date alone is its first moment."""
 
     def read(value: Any) -> dt.datetime:
         if not isinstance(value, str):

@@ -13,12 +13,12 @@ import structlog
 
 from service.access import resolve
 from service.audit import Actor, write
+from service.calls import CallResult, InvalidParams, Unavailable
 from service.domain.work import Document, Work
 from service.errors import Code, NotFoundOrDenied, Refused
-from service.calls import CallResult, InvalidParams, Unavailable
 from service.sql import load
 from service.tools.arguments import Fault, Faults, read_object
-from tenancy.errors import PoolExhausted, TenancyError
+from tenancy.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 _SQL = load(__file__)
 _LOG = structlog.get_logger()
 
-# What asyncpg raises when the connection is gone or none can be had; the client may simply try again.
-_CONNECTION_LOST = (
-    PoolExhausted,
-    TenancyError,
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-)
 _BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _MIGRATING_SECONDS = 30
 
@@ -53,17 +42,28 @@ class ToolHost:
         self._schema_versions = schema_versions
         self.listing = [tool.listing() for tool in tools]
 
-    async def call(self, caller: Identity, name: str, arguments: dict[str, Any]) -> CallResult:
-        """Run one tool for *caller*; raises InvalidParams for what is not a call of a tool, Unavailable to try later."""
+    async def authenticate(self, key: str) -> Identity | None:
+        """Return whom *key* stands for, or None; raise Unavailable to try later."""
+        try:
+            return await self._gateway.authenticate(key)
+        except DatabaseUnavailable as error:
+            _LOG.warning("database_unavailable", reason=str(error))
+            raise Unavailable from error
+
+    async def call(  # noqa: PLR0911 - one answer for each way to end
+        self, caller: Identity, name: str, arguments: dict[str, Any]
+    ) -> CallResult:
+        """Run one tool for *caller*; raise InvalidParams where it is no call of a tool, Unavailable to try later."""
         tool = self._tools.get(name)
         if tool is None:
             raise InvalidParams(_unknown_tool(name, self._tools))
         values, faults = _read(tool, arguments)
         if caller.schema_version not in self._schema_versions:
             raise Unavailable(retry_after=_MIGRATING_SECONDS)
+        if faults:
+            refused = Refused(Code.INVALID_VALUE, _told(tool, faults), errors=[_fault_document(f) for f in faults])
+            return _failure(refused.document())
         try:
-            if faults:
-                raise Refused(Code.INVALID_VALUE, _told(tool, faults), errors=[_fault_document(f) for f in faults])
             return CallResult(structured=await self._run(tool, caller, values, arguments))
         except NotFoundOrDenied as error:
             return _failure({"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(error)})
@@ -75,10 +75,10 @@ class ToolHost:
             )
         except asyncpg.QueryCanceledError:
             return _failure({"code": Code.TIMEOUT.value, "message": "The call took too long: narrow it, or try again."})
-        except _CONNECTION_LOST as error:
-            _LOG.warning("database_unavailable", tool=name, reason=type(error).__name__)
+        except DatabaseUnavailable as error:
+            _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
-        except Exception:
+        except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the caller
             reference = uuid.uuid4().hex[:12]
             _LOG.exception("tool_failed", tool=name, reference=reference, workspace_id=caller.workspace_id)
             return _failure({"code": Code.SERVER_FAULT.value, "message": f"The server failed. Reference: {reference}"})

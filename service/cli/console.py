@@ -1,0 +1,52 @@
+"""What commands share: words to a person on standard error, results on standard output, one line for a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+import typer
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from tenancy.errors import TenancyError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+Result = TypeVar("Result")
+
+#: For people: progress and notes. Standard output holds results only.
+notes = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run *work* on a fast event loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def print_json(document: object) -> None:
+    """Print *document* as one line of JSON on standard output."""
+    sys.stdout.write(orjson.dumps(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def database_url() -> str:
+    """Return the administrator's DATABASE_URL; raise TenancyError where it is missing."""
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    raise TenancyError(
+        "DATABASE_URL is not set: give the administrator's URL, such as postgresql://postgres:password@host:5432/database."
+    )
+
+
+def fail(message: str) -> typer.Exit:
+    """Print *message* as the one line that says what is wrong, and return what ends the command with code 1."""
+    notes.print("[bold red]error:[/]", escape(message), soft_wrap=True)
+    return typer.Exit(1)

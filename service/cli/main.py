@@ -1,0 +1,51 @@
+"""The commands, and what every one of them does with a fault: one line, exit code 1, no traceback."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from service.cli import operate, up
+from service.cli.console import fail
+from service.settings import SettingsError
+from tenancy.errors import TenancyError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+app = typer.Typer(
+    name="testorchestrator",
+    help="TestOrchestrator: a QA system of record for AI agents, over one MCP endpoint.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(up.up)
+app.command()(operate.serve)
+app.command()(operate.migrate)
+app.add_typer(operate.workspace, name="workspace")
+app.add_typer(operate.key, name="key")
+
+
+def main() -> None:
+    """Run the command line."""
+    # A command that starts a server stops it on SIGTERM as on Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False, prog_name="testorchestrator")
+    except (TenancyError, SettingsError) as error:
+        sys.exit(fail(str(error)).exit_code)
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except typer.core.click.ClickException as error:  # type: ignore[attr-defined]
+        error.show()
+        sys.exit(error.exit_code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,77 @@
+"""Serving the application on one listening socket, until a signal or the caller ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from hypercorn.utils import LifespanFailureError
+
+from service.app import create_app
+from tenancy.errors import TenancyError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from service.settings import Settings
+
+_BACKLOG = 1024
+_KEEP_ALIVE_SECONDS = 75
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket, so that nobody else takes the port while the database starts. 0: any free port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise TenancyError(f"Port {port} is in use: stop what uses it, or choose another with --port.") from error
+        raise TenancyError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
+    return listening
+
+
+async def until_signal() -> None:
+    """Return at SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def serve(
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    until: Callable[[], Awaitable[None]] = until_signal,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on *listening* until *until* returns, finish what runs, stop; raise TenancyError if it cannot start."""
+    app = create_app(settings)
+
+    @app.before_serving
+    async def tell() -> None:
+        on_ready()
+
+    config = Config()
+    config.bind = [f"fd://{listening.detach()}"]
+    config.backlog = _BACKLOG
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.graceful_timeout = settings.shutdown_seconds
+    config.shutdown_timeout = settings.shutdown_seconds
+    config.include_server_header = False
+    config.errorlog = None
+    try:
+        await hypercorn_serve(app, config, shutdown_trigger=until)
+    except LifespanFailureError as error:
+        raise TenancyError(str(error).partition(". '")[2].removesuffix("'") or str(error)) from error

@@ -1,0 +1,66 @@
+"""The service's settings: read once from the environment; unknown or unusable ones refuse the start in one line."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_PREFIX = "TESTORCHESTRATOR_"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or unusable; the text is one line."""
+
+
+class Settings(BaseSettings):
+    """What `serve` reads: SERVICE_DATABASE_URL, and the others with the prefix TESTORCHESTRATOR_."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    #: The rightless login's URL; it may go through PgBouncer in transaction mode.
+    service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8520, ge=0, le=65535)
+    #: Origins of web pages that may call; programs send none.
+    allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
+    #: Host headers that are answered, such as api.example.com; empty: all.
+    allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    pool_size: int = Field(default=10, ge=1, le=1000)
+    pool_wait_seconds: float = Field(default=2.0, gt=0, le=60)
+    #: A connection is renewed after so many requests, since nothing else frees what it keeps of each workspace.
+    pool_renew_after: int = Field(default=5_000, ge=1)
+    #: 0 behind a PgBouncer before 1.21.
+    statement_cache_size: int = Field(default=200, ge=0)
+    statement_timeout_ms: int = Field(default=10_000, ge=100)
+    lock_timeout_ms: int = Field(default=3_000, ge=100)
+    max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
+    body_timeout_seconds: int = Field(default=30, ge=1)
+    shutdown_seconds: int = Field(default=10, ge=0)
+    log_format: Literal["json", "pretty"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return frozenset(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def read_settings(**given: object) -> Settings:
+    """Return the settings of the environment, with *given* ones over them; raise SettingsError."""
+    known = {f"{_PREFIX}{name}".upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(
+            f"Unknown setting {unknown[0]}. Known are SERVICE_DATABASE_URL, {', '.join(sorted(known))}."
+        )
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        # Not the error's own text: that one repeats the value, which may be a secret.
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0])
+        shown = name if name.isupper() else f"{_PREFIX}{name.upper()}"
+        raise SettingsError(f"Setting {shown}: {first['msg']}.") from None
