@@ -1,0 +1,1 @@
+"""The demo workspace: what is in it, as YAML files that document their own shape, and the loader that fills it in."""
