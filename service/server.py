@@ -16,7 +16,7 @@ from service.app import create_app
 from tenancy.errors import TenancyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from service.settings import Settings
 
@@ -53,7 +53,7 @@ async def serve(
     settings: Settings,
     listening: socket.socket,
     *,
-    until: Callable[[], Awaitable[None]] = until_signal,
+    until: Callable[[], Coroutine[None, None, None]] = until_signal,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve on *listening* until *until* returns, finish what runs, stop; raise TenancyError if it cannot start."""
@@ -71,7 +71,16 @@ async def serve(
     config.shutdown_timeout = settings.shutdown_seconds
     config.include_server_header = False
     config.errorlog = None
+    # From here on, so that a signal during the start stops as cleanly as one later.
+    stopping = asyncio.ensure_future(until())
+    await asyncio.sleep(0)
+
+    async def stopped() -> None:
+        await stopping
+
     try:
-        await hypercorn_serve(app, config, shutdown_trigger=until)
+        await hypercorn_serve(app, config, shutdown_trigger=stopped)
     except LifespanFailureError as error:
         raise TenancyError(str(error).partition(". '")[2].removesuffix("'") or str(error)) from error
+    finally:
+        stopping.cancel()

@@ -254,6 +254,8 @@ async def world(postgres):
         with serving(postgres.dsn(user=APP, database=name)) as (host, port):
             acme = await make_tenant(connection, "acme", host=host, port=port)
             globex = await make_tenant(connection, "globex", host=host, port=port)
+            # Workspaces number their objects apart; far apart here, so that a foreign id is never one of ours too.
+            await connection.execute(f"SELECT setval('{globex.workspace.schema_name}.ids', 5000000)")
             yield World(acme, globex, name, postgres, host, port)
 
 
