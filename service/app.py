@@ -12,7 +12,6 @@ from service.mcp.dispatch import ServerInfo
 from service.mcp.http import install_error_answers, mcp_blueprint
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
-from tenancy.guard import require_isolation
 from tenancy.pool import Pool
 from tenancy.session import Gateway
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings) -> Quart:
-    """Return the application over the database of *settings*; it refuses to start where that does not isolate."""
+    """Return the application over the database of *settings*."""
     pool = Pool(
         settings.service_database_url.get_secret_value(),
         size=settings.pool_size,
@@ -45,11 +44,6 @@ def create_app(settings: Settings) -> Quart:
     )
     app.register_blueprint(mcp)
     install_error_answers(app)
-
-    @app.before_serving
-    async def check_isolation() -> None:
-        async with pool.connection() as connection:
-            await require_isolation(connection)
 
     @app.after_serving
     async def close() -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
-from hypercorn.utils import LifespanFailureError
 
 from service.app import create_app
+from tenancy.connection import connect
 from tenancy.errors import TenancyError
+from tenancy.guard import require_isolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,6 +58,7 @@ async def serve(
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve on *listening* until *until* returns, finish what runs, stop; raise TenancyError if it cannot start."""
+    await _require_isolation(settings)
     app = create_app(settings)
 
     @app.before_serving
@@ -80,7 +82,13 @@ async def serve(
 
     try:
         await hypercorn_serve(app, config, shutdown_trigger=stopped)
-    except LifespanFailureError as error:
-        raise TenancyError(str(error).partition(". '")[2].removesuffix("'") or str(error)) from error
     finally:
         stopping.cancel()
+
+
+async def _require_isolation(settings: Settings) -> None:
+    connection = await connect(settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL")
+    try:
+        await require_isolation(connection)
+    finally:
+        await connection.close()

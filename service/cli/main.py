@@ -10,6 +10,7 @@ import typer
 
 from service.cli import operate, up
 from service.cli.console import fail
+from service.errors import Refused
 from service.settings import SettingsError
 from tenancy.errors import TenancyError
 
@@ -35,16 +36,11 @@ def main() -> None:
     # A command that starts a server stops it on SIGTERM as on Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False, prog_name="testorchestrator")
-    except (TenancyError, SettingsError) as error:
+        app(prog_name="testorchestrator")
+    except (TenancyError, SettingsError, Refused) as error:
         sys.exit(fail(str(error)).exit_code)
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         sys.exit(130)
-    except typer.core.click.ClickException as error:  # type: ignore[attr-defined]
-        error.show()
-        sys.exit(error.exit_code)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import structlog
 import typer
 from rich.progress import Progress
 
@@ -38,18 +41,30 @@ def serve(
     settings = read_settings(**given)
     configure_logging(form=settings.log_format, level=settings.log_level)
     listening = listen(settings.host, settings.port)
-    run(serve_until_stopped(settings, listening))
+    host, port, *_ = listening.getsockname()
+
+    def ready() -> None:
+        structlog.get_logger().info("serving", host=host, port=port)
+
+    run(serve_until_stopped(settings, listening, on_ready=ready))
 
 
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to this release's schema: roles, control schema, every workspace."""
+    """Bring the database of DATABASE_URL to this release's schema: roles, control schema, every workspace.
+
+    With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it.
+    """
+    service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
+    password = None if service_url.password is None else unquote(service_url.password)
 
     async def work() -> int:
         async with admin_connection(database_url()) as admin:
             with Progress(console=notes, transient=True) as progress:
                 task = progress.add_task("Migrating workspaces", total=None)
                 return await migrate_all(
-                    admin, progress=lambda done, total: progress.update(task, completed=done, total=total)
+                    admin,
+                    app_password=password,
+                    progress=lambda done, total: progress.update(task, completed=done, total=total),
                 )
 
     moved = run(work())
