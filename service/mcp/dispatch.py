@@ -18,8 +18,10 @@ from service.mcp.envelope import (
     Fault,
     Request,
     Unanswered,
+    encodable,
     parse,
     read_message,
+    render,
     shown,
 )
 from service.mcp.eras import (
@@ -29,6 +31,7 @@ from service.mcp.eras import (
     SERVER_INFO_KEY,
     RoutingHeaders,
     check_modern,
+    has_modern_meta,
     is_modern,
 )
 
@@ -160,6 +163,8 @@ class Server(Generic[Caller]):
         return Answer(body=b"[" + b",".join(answers) + b"]") if answers else ACCEPTED
 
     async def _legacy(self, request: Request, caller: Caller, *, batched: bool = False) -> Any:
+        if batched and has_modern_meta(request):
+            raise Fault(INVALID_REQUEST, "Invalid request: this protocol version has no batches.", id_=request.id)
         match request.method:
             case "tools/call":
                 return await self._call(request, caller)
@@ -199,17 +204,18 @@ class Server(Generic[Caller]):
             raise Fault(INVALID_PARAMS, "Invalid params: arguments must be an object.", status=200, id_=request.id)
         try:
             result = await self._host.call(caller, name, arguments)
-            structured = orjson.dumps(result.structured)
+            structured = render(result.structured)
         except InvalidParams as invalid:
-            message = invalid.message
+            message = encodable(invalid.message)
             raise Fault(INVALID_PARAMS, message, status=200, id_=request.id, data=invalid.data) from None
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
             text = f"The server failed. Reference: {_log_failure()}"
             return {"content": [{"type": "text", "text": text}], "isError": True}
+        text = structured.decode() if result.text is None else encodable(result.text)
         document = {
-            "content": [{"type": "text", "text": structured.decode() if result.text is None else result.text}],
+            "content": [{"type": "text", "text": text}],
             "structuredContent": orjson.Fragment(structured),
         }
         return {**document, "isError": True} if result.is_error else document
@@ -256,4 +262,4 @@ def _render_fault(fault: Fault) -> bytes:
     error: dict[str, Any] = {"code": fault.code, "message": fault.message}
     if fault.data is not None:
         error["data"] = fault.data
-    return orjson.dumps({"jsonrpc": "2.0", "id": fault.id, "error": error})
+    return render({"jsonrpc": "2.0", "id": fault.id, "error": error}, default=str)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -50,8 +54,23 @@ class Unanswered:
 
 def shown(text: str) -> str:
     """Return *text* so that it can stand in an answer: encodable, and not long."""
-    safe = text[: _SHOWN + 1].encode("utf-8", "backslashreplace").decode()
-    return safe if len(text) <= _SHOWN else safe[:_SHOWN] + "…"
+    safe = encodable(text[: _SHOWN + 1])
+    return safe if len(safe) <= _SHOWN else safe[:_SHOWN] + "…"
+
+
+def encodable(text: str) -> str:
+    """Return *text* with what UTF-8 cannot hold, lone surrogates, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def render(document: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return *document* as JSON, whatever a client made us repeat in it; *default* turns other types into JSON's."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        # A lone surrogate becomes a question mark; an integer of any size stays what it is.
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=default)
+        return text.encode("utf-8", "replace")
 
 
 def parse(body: bytes) -> Any:
@@ -61,7 +80,7 @@ def parse(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         # A lone surrogate is legal JSON, which orjson refuses; the arguments' validation tells the client better.
         try:
-            value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+            value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError):
             raise Fault(PARSE_ERROR, "Parse error: the body is no JSON text in UTF-8.") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and _too_deep(value):
@@ -104,6 +123,13 @@ def _is_id(value: Any) -> bool:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
 
 
 def _too_deep(value: Any) -> bool:

@@ -29,6 +29,7 @@ CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
 
 _WRAPPED = ("=?base64?", "?=")
+_SPACE = " \t"
 
 
 class RoutingHeaders:
@@ -37,21 +38,25 @@ class RoutingHeaders:
     __slots__ = ("method", "name", "version")
 
     def __init__(self, *, version: Sequence[str] = (), method: Sequence[str] = (), name: Sequence[str] = ()) -> None:
-        self.version = [value.strip() for value in version]
-        self.method = [value.strip() for value in method]
-        self.name = [value.strip() for value in name]
+        self.version = [value.strip(_SPACE) for value in version]
+        self.method = [value.strip(_SPACE) for value in method]
+        self.name = [value.strip(_SPACE) for value in name]
 
 
 def is_modern(request: Request, headers: RoutingHeaders) -> bool:
-    """Return the era of *request*; raise a Fault for a version that no era has."""
-    meta = request.params.get("_meta")
-    if isinstance(meta, dict) and VERSION_KEY in meta and meta[VERSION_KEY] not in LEGACY_VERSIONS:
+    """Return whether *request* is of the modern era; raise a Fault for a version that no era has."""
+    if has_modern_meta(request):
         return True
-    if all(version in LEGACY_VERSIONS for version in headers.version):
-        return False
-    if MODERN_VERSION not in headers.version and not (isinstance(meta, dict) and VERSION_KEY in meta):
-        raise _unsupported(request, headers.version[0])
-    return True
+    unknown = [version for version in headers.version if version not in LEGACY_VERSIONS]
+    if unknown and MODERN_VERSION not in unknown:
+        raise _unsupported(request, unknown[0])
+    return bool(unknown)
+
+
+def has_modern_meta(request: Request) -> bool:
+    """Return whether the body alone claims the modern era, or one still to come."""
+    meta = request.params.get("_meta")
+    return isinstance(meta, dict) and VERSION_KEY in meta and meta[VERSION_KEY] not in LEGACY_VERSIONS
 
 
 def check_modern(request: Request, headers: RoutingHeaders) -> None:
@@ -70,12 +75,11 @@ def check_modern(request: Request, headers: RoutingHeaders) -> None:
     if version != MODERN_VERSION:
         raise _unsupported(request, str(version))
     _check_header(request, "Mcp-Method", headers.method, "method", request.method)
-    if request.method == "tools/call":
-        name = request.params.get("name")
-        decoded = [_unwrapped(value) for value in headers.name]
-        if decoded and not isinstance(name, str):
-            return
-        _check_header(request, "Mcp-Name", decoded, "params.name", name)
+    name = request.params.get("name")
+    # A call whose name is no string is told so by the dispatch, as in the legacy era.
+    calls = request.method == "tools/call" and (isinstance(name, str) or not headers.name)
+    if calls or len(headers.name) > 1:
+        _check_header(request, "Mcp-Name", [_unwrapped(value) for value in headers.name], "params.name", name)
 
 
 def _check_header(request: Request, header: str, values: Sequence[str | None], what: str, wanted: Any) -> None:

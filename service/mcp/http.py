@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+import re
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
 from quart import Blueprint, Response, request
@@ -12,7 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from service.calls import Unavailable
 from service.mcp.dispatch import Answer, Host, Server, ServerInfo, error_body, unavailable_answer
 from service.mcp.envelope import INVALID_REQUEST
-from service.mcp.eras import RoutingHeaders
+from service.mcp.eras import MODERN_VERSION, RoutingHeaders
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -26,6 +27,8 @@ _REJECTED = (
     f'{_CHALLENGE}, error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
     'Create one under Profile > API Keys."'
 )
+_NO_KEY = {**_JSON, "WWW-Authenticate": _CHALLENGE}
+_WRONG_KEY = {**_JSON, "WWW-Authenticate": _REJECTED}
 _UNAUTHORIZED = error_body(
     INVALID_REQUEST,
     "Unauthorized: the API key is missing, invalid, revoked or expired. Create one under Profile > API Keys and send "
@@ -42,6 +45,7 @@ _NOT_FOUND = orjson.dumps(
     {"error": "not_found", "error_description": f"There is nothing here. The endpoint is {PATH}."}
 )
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
+_REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
 _ACCEPTABLE = frozenset({"application/json", "application/*", "*/*"})
 
 Caller = TypeVar("Caller")
@@ -67,27 +71,26 @@ def mcp_blueprint(
     blueprint = Blueprint("mcp", __name__)
     server = Server(application, info=info, instructions=instructions)
     running: set[asyncio.Task[Answer]] = set()
+    hosts = frozenset(host.lower() for host in allowed_hosts)
 
     @blueprint.post(PATH, provide_automatic_options=False)
     async def post() -> Response:  # noqa: PLR0911 - one answer for each rung of the ladder
         headers = request.headers
-        origin = headers.get("Origin")
-        if origin is not None and origin not in allowed_origins:
+        if not allowed_origins.issuperset(headers.getlist("Origin")):
             return _refusal(403, "Forbidden: this origin may not call.")
-        if allowed_hosts and request.host not in allowed_hosts:
+        if hosts and not _is_allowed(headers.get("Host", ""), hosts):
             return _refusal(403, "Forbidden: this host is not served here.")
-        authorization = headers.get("Authorization")
+        authorization = headers.getlist("Authorization")
         key = _bearer(authorization)
         try:
             caller = await application.authenticate(key) if key else None
         except Unavailable as unavailable:
             return _response(unavailable_answer(unavailable))
         if caller is None:
-            challenge = _CHALLENGE if authorization is None else _REJECTED
-            return Response(_UNAUTHORIZED, 401, headers={**_JSON, "WWW-Authenticate": challenge})
+            return Response(_UNAUTHORIZED, 401, headers=_WRONG_KEY if authorization else _NO_KEY)
         if request.mimetype != "application/json":
             return _refusal(415, "Unsupported media type: send application/json.")
-        if not _accepts_json(headers.get("Accept")):
+        if not _accepts_json(headers.getlist("Accept")):
             return _refusal(406, "Not acceptable: answers are application/json.")
         body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
         routing = RoutingHeaders(
@@ -97,7 +100,7 @@ def mcp_blueprint(
         )
         # A legacy client that goes away has not cancelled its call, a modern one has. Who sends no modern version in
         # the header is answered as legacy, or refused at once.
-        if "2026-07-28" in routing.version:
+        if MODERN_VERSION in routing.version:
             return _response(await server.answer(body, routing, caller))
         task = asyncio.create_task(server.answer(body, routing, caller))
         running.add(task)
@@ -120,7 +123,7 @@ def install_error_answers(app: Quart) -> None:
     @app.errorhandler(HTTPException)
     async def answer(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
-            return Response(b"", 405, headers=_without_type(Allow="POST"))
+            return _empty(405, Allow=", ".join(sorted(error.valid_methods or ())))
         if isinstance(error, RequestEntityTooLarge):
             return _refusal(413, "The body is too large.")
         if isinstance(error, RequestTimeout):
@@ -131,17 +134,26 @@ def install_error_answers(app: Quart) -> None:
         return _refusal(error.code or 500, error.name)
 
 
-def _bearer(authorization: str | None) -> str | None:
-    if authorization is None:
+def _bearer(authorization: list[str]) -> str | None:
+    # With two headers, whatever stands before us may have checked the other one.
+    if len(authorization) != 1:
         return None
-    scheme, _, key = authorization.strip().partition(" ")
+    scheme, _, key = authorization[0].strip().partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _accepts_json(accept: str | None) -> bool:
-    if accept is None:
-        return True
-    return any(part.partition(";")[0].strip().lower() in _ACCEPTABLE for part in accept.split(","))
+def _is_allowed(host: str, allowed_hosts: frozenset[str]) -> bool:
+    """Return whether *host* is allowed as it is, or whatever its port."""
+    host = host.lower()
+    name, _, port = host.rpartition(":")
+    return host in allowed_hosts or (port.isdecimal() and name in allowed_hosts)
+
+
+def _accepts_json(accept: list[str]) -> bool:
+    ranges = [part.lower().replace(" ", "").partition(";") for line in accept for part in line.split(",")]
+    return not any(name for name, _, _ in ranges) or any(
+        name in _ACCEPTABLE and not _REFUSED.fullmatch(parameters) for name, _, parameters in ranges
+    )
 
 
 def _refusal(status: int, message: str) -> Response:
@@ -150,12 +162,14 @@ def _refusal(status: int, message: str) -> Response:
 
 def _response(answer: Answer) -> Response:
     if answer.body is None:
-        return Response(b"", answer.status, headers=_without_type())
+        return _empty(answer.status)
     response = Response(answer.body, answer.status, headers=_JSON)
     if answer.retry_after is not None:
         response.headers["Retry-After"] = str(answer.retry_after)
     return response
 
 
-def _without_type(**headers: Any) -> dict[str, str]:
-    return {**_ALWAYS, "Content-Length": "0", **headers}
+def _empty(status: int, **headers: str) -> Response:
+    response = Response(b"", status, headers={**_ALWAYS, **headers})
+    del response.headers["Content-Type"]
+    return response
