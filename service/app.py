@@ -9,7 +9,7 @@ from quart import Quart
 from migrations.trees import Tree, head
 from service import __version__
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import install_error_answers, mcp_blueprint
+from service.mcp.http import Endpoint, install_error_answers
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
 from tenancy.pool import Pool
@@ -33,17 +33,18 @@ def create_app(settings: Settings) -> Quart:
     )
     host = ToolHost(gateway, TOOLS, schema_versions=frozenset({head(Tree.WORKSPACE)}))
     app = Quart("service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.config["BODY_TIMEOUT"] = settings.body_timeout_seconds
-    mcp = mcp_blueprint(
+    install_error_answers(app)
+    # Quart's own way to put something in front.
+    app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
+        app.asgi_app,
         info=ServerInfo(name="testorchestrator", title="TestOrchestrator", version=__version__),
         instructions=INSTRUCTIONS,
         allowed_origins=settings.allowed_origins,
         allowed_hosts=settings.allowed_hosts,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_seconds=settings.body_timeout_seconds,
     )
-    app.register_blueprint(mcp)
-    install_error_answers(app)
 
     @app.after_serving
     async def close() -> None:

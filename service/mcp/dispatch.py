@@ -38,6 +38,8 @@ from service.mcp.eras import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from service.mcp.envelope import Id
+
 LONGEST_BATCH = 50
 _LIST_TTL_MS = 300_000
 _DISCOVER_TTL_MS = 3_600_000
@@ -153,26 +155,27 @@ class Server(Generic[Caller]):
                 if isinstance(message, Unanswered):
                     continue
                 id_ = message.id
-                answers.append(_render(id_, await self._legacy(message, caller, batched=True)))
+                answers.append(_render(id_, await self._batched(message, caller)))
             except Fault as fault:
                 answers.append(_render_fault(fault))
             except Unavailable:
-                answers.append(_render_fault(Fault(INTERNAL_ERROR, "Unavailable: try again in a moment.", id_=id_)))
+                answers.append(_render_fault(_unavailable(id_)))
             except Exception:  # noqa: BLE001 - the edge, as above
                 answers.append(_render_fault(_internal(id_)))
         return Answer(body=b"[" + b",".join(answers) + b"]") if answers else ACCEPTED
 
-    async def _legacy(self, request: Request, caller: Caller, *, batched: bool = False) -> Any:
-        if batched and has_modern_meta(request):
-            raise Fault(INVALID_REQUEST, "Invalid request: this protocol version has no batches.", id_=request.id)
+    async def _batched(self, request: Request, caller: Caller) -> Any:
+        if request.method == "initialize" or has_modern_meta(request):
+            raise Fault(INVALID_REQUEST, "Invalid request: this cannot be in a batch.", id_=request.id)
+        return await self._legacy(request, caller)
+
+    async def _legacy(self, request: Request, caller: Caller) -> Any:
         match request.method:
             case "tools/call":
                 return await self._call(request, caller)
             case "tools/list":
                 _check_cursor(request)
                 return self._legacy_list
-            case "initialize" if batched:
-                raise Fault(INVALID_REQUEST, "Invalid request: initialize cannot be in a batch.", id_=request.id)
             case "initialize":
                 asked = request.params.get("protocolVersion")
                 return self._initialized[asked if asked in LEGACY_VERSIONS else LEGACY_VERSIONS[-1]]
@@ -224,10 +227,14 @@ class Server(Generic[Caller]):
         return orjson.Fragment(orjson.dumps({"resultType": "complete", **result, "_meta": self._meta}))
 
 
-def unavailable_answer(unavailable: Unavailable, id_: str | int | None = None) -> Answer:
+def unavailable_answer(unavailable: Unavailable, id_: Id | None = None) -> Answer:
     """Return the answer that asks to try again."""
-    fault = Fault(INTERNAL_ERROR, "The service is not available just now: try again in a moment.", id_=id_)
-    return Answer(status=503, body=_render_fault(fault), retry_after=unavailable.retry_after)
+    return Answer(status=503, body=_render_fault(_unavailable(id_)), retry_after=unavailable.retry_after)
+
+
+def failure_body() -> bytes:
+    """Log the exception that is being handled; return the JSON-RPC error that refers to it and answers no request."""
+    return _render_fault(_internal(None))
 
 
 def error_body(code: int, message: str) -> bytes:
@@ -244,7 +251,11 @@ def _unknown_method(request: Request, *, status: int) -> Fault:
     return Fault(METHOD_NOT_FOUND, f"Method not found: {shown(request.method)}", status=status, id_=request.id)
 
 
-def _internal(id_: str | int | None) -> Fault:
+def _unavailable(id_: Id | None) -> Fault:
+    return Fault(INTERNAL_ERROR, "The service is not available just now: try again in a moment.", id_=id_)
+
+
+def _internal(id_: Id | None) -> Fault:
     return Fault(INTERNAL_ERROR, f"The server failed. Reference: {_log_failure()}", id_=id_)
 
 
@@ -254,7 +265,7 @@ def _log_failure() -> str:
     return reference
 
 
-def _render(id_: str | int | None, result: Any) -> bytes:
+def _render(id_: Id | None, result: Any) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": id_, "result": result})
 
 

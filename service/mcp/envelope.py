@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
@@ -20,7 +20,7 @@ INTERNAL_ERROR = -32603
 
 DEEPEST = 64
 _SHOWN = 100
-_ID_LIMIT = 2**63
+_INTEGER_LIMIT = 2**63
 
 #: A request's id: what JSON-RPC allows but for null and fractions, which nobody can answer to.
 Id = str | int
@@ -44,7 +44,7 @@ class Request:
 
     id: Id
     method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ def parse(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         # A lone surrogate is legal JSON, which orjson refuses; the arguments' validation tells the client better.
         try:
-            value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+            value = json.loads(
+                body.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite, parse_int=_integer
+            )
         except (ValueError, RecursionError):
             raise Fault(PARSE_ERROR, "Parse error: the body is no JSON text in UTF-8.") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and _too_deep(value):
@@ -118,7 +120,7 @@ def _is_id(value: Any) -> bool:
         except UnicodeEncodeError:
             return False
         return True
-    return isinstance(value, int) and not isinstance(value, bool) and -_ID_LIMIT <= value < _ID_LIMIT
+    return isinstance(value, int) and not isinstance(value, bool) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -130,6 +132,12 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(text)
     return number
+
+
+def _integer(text: str) -> int | float:
+    # As orjson reads it, which has no integers of more than 64 bits.
+    number = int(text)
+    return number if -_INTEGER_LIMIT <= number < 2 * _INTEGER_LIMIT else _finite(text)
 
 
 def _too_deep(value: Any) -> bool:

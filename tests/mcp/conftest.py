@@ -18,7 +18,7 @@ from quart import Quart
 
 from service.calls import CallResult, InvalidParams
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import install_error_answers, mcp_blueprint
+from service.mcp.http import Endpoint, install_error_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,22 +120,22 @@ class Application:
 @contextmanager
 def _serve(application, *, body_timeout=30, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = 10_000
-    app.config["BODY_TIMEOUT"] = body_timeout
-    blueprint = mcp_blueprint(
+    install_error_answers(app)
+    app.asgi_app = Endpoint(
         application,
+        app.asgi_app,
         info=ServerInfo(name="toy", title="Toy", version="1"),
         instructions="None.",
         allowed_origins=allowed_origins,
         allowed_hosts=allowed_hosts,
+        max_body_bytes=10_000,
+        body_timeout_seconds=body_timeout,
     )
-    app.register_blueprint(blueprint)
-    install_error_answers(app)
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
-    config.graceful_timeout = 0.1
+    config.graceful_timeout = 5
     config.errorlog = None
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
