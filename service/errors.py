@@ -30,6 +30,10 @@ class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller rea
     def __init__(self) -> None:
         super().__init__(self.__doc__)
 
+    def document(self) -> dict[str, Any]:
+        """Return the error as the caller gets it."""
+        return {"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(self)}
+
 
 class Refused(Exception):  # noqa: N818 - a refusal is the domain's answer, not a fault of ours
     """A value that the rules do not allow. *message* says what to do next; *details* go beside it."""

@@ -57,11 +57,7 @@ class Pool:
 
         Raises DatabaseUnavailable when none comes free in time, TenancyError when the server cannot be reached.
         """
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailable("no connection came free in time") from error
+        await self._take_permit()
         try:
             lent = self._pick(workspace) or _Lent(await self._open())
             if workspace is not None:
@@ -82,6 +78,17 @@ class Pool:
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 lent.connection.terminate()
+
+    async def _take_permit(self) -> None:
+        if not self._free.locked():
+            # It returns at once, and a timer would cost more than all the rest here.
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable("no connection came free in time") from error
 
     def _pick(self, workspace: str | None) -> _Lent | None:
         while self._idle:

@@ -65,7 +65,7 @@ def privileges(schema_name: str) -> list[str]:
     grants += [f"GRANT {table.info['privileges']} ON {table.name} TO {schema_name}" for table in metadata.sorted_tables]
     grants += [
         f"GRANT USAGE ON SEQUENCE ids TO {schema_name}",
-        f"GRANT EXECUTE ON FUNCTION project_access(bigint) TO {schema_name}",
+        f"GRANT EXECUTE ON FUNCTION project_access(bigint), require_access(bigint, bigint, text[]) TO {schema_name}",
     ]
     return grants
 

@@ -60,6 +60,7 @@ async def prepare_database(admin: asyncpg.Connection, *, app_password: str | Non
             f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}, {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {PG_NOTIFY} FROM PUBLIC",
             "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+            f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}",
             f"CREATE SCHEMA IF NOT EXISTS control AUTHORIZATION {CONTROL}",
             f"GRANT USAGE ON SCHEMA control TO {APP}",
         ):

@@ -122,8 +122,13 @@ class Gateway:
         return Identity(**dict(zip(Identity.__slots__, identity, strict=True)))
 
     @asynccontextmanager
-    async def workspace(self, schema_name: str, *, read_only: bool) -> AsyncIterator[WorkspaceConnection]:
-        """Enter the workspace for one transaction: committed at the end, rolled back if anything raises."""
+    async def workspace(
+        self, schema_name: str, *, read_only: bool, gate: str = ""
+    ) -> AsyncIterator[WorkspaceConnection]:
+        """Enter the workspace for one transaction: committed at the end, rolled back if anything raises.
+
+        *gate* is a statement of ours that lets the transaction go on or raises; it costs no round trip of its own.
+        """
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
@@ -132,7 +137,7 @@ class Gateway:
                 try:
                     await connection.execute(
                         f"BEGIN {mode}; SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp; "
-                        f"{self._limits}"
+                        f"{self._limits}; {gate}"
                     )
                     facade = WorkspaceConnection(connection)
                     yield facade

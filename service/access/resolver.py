@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from service.errors import NotFoundOrDenied
 from service.sql import load
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tenancy.session import WorkspaceConnection
 
 _SQL = load(__file__)
+_DENIED = "TO403"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,16 @@ async def resolve(connection: WorkspaceConnection, *, user_id: int, project_id: 
     if row is None:
         raise NotFoundOrDenied
     return Access(role=row["role"], permissions=frozenset(row["permissions"]), reason=row["reason"])
+
+
+def access_gate(*, user_id: int, project_id: int, permissions: Iterable[Permission]) -> str:
+    """Return the statement that ends the transaction unless the user holds all *permissions* in the project.
+
+    With none, access to the project is enough. It goes into the message that enters the workspace.
+    """
+    return f"SELECT require_access({user_id:d}, {project_id:d}, '{{{','.join(permissions)}}}')"
+
+
+def is_denial(error: Exception) -> bool:
+    """Return whether *error* comes from the gate; its text is the reason, for the log alone."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _DENIED

@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 import structlog
 
-from service.access import resolve
+from service.access import access_gate, is_denial
 from service.audit import Actor, write
 from service.calls import CallResult, InvalidParams, Unavailable
 from service.domain.work import Document, Work
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 _SQL = load(__file__)
 _LOG = structlog.get_logger()
 
-_BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+# Every reference is looked up before it is stored, so a violated foreign key too means that two calls met.
+_BUSY = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.ForeignKeyViolationError,
+)
 _MIGRATING_SECONDS = 30
 
 
@@ -50,9 +56,7 @@ class ToolHost:
             _LOG.warning("database_unavailable", reason=str(error))
             raise Unavailable from error
 
-    async def call(  # noqa: PLR0911 - one answer for each way to end
-        self, caller: Identity, name: str, arguments: dict[str, Any]
-    ) -> CallResult:
+    async def call(self, caller: Identity, name: str, arguments: dict[str, Any]) -> CallResult:
         """Run one tool for *caller*; raise InvalidParams where it is no call of a tool, Unavailable to try later."""
         tool = self._tools.get(name)
         if tool is None:
@@ -61,27 +65,15 @@ class ToolHost:
         if caller.schema_version not in self._schema_versions:
             raise Unavailable(retry_after=_MIGRATING_SECONDS)
         if faults:
-            refused = Refused(Code.INVALID_VALUE, _told(tool, faults), errors=[_fault_document(f) for f in faults])
-            return _failure(refused.document())
+            errors = [_fault_document(fault) for fault in faults]
+            return _failure(Refused(Code.INVALID_VALUE, _told(tool, faults), errors=errors).document())
         try:
             return CallResult(structured=await self._run(tool, caller, values, arguments))
-        except NotFoundOrDenied as error:
-            return _failure({"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(error)})
-        except Refused as refused:
-            return _failure(refused.document())
-        except _BUSY:
-            return _failure(
-                {"code": Code.BUSY.value, "message": "Another change is at work on the same objects: try again."}
-            )
-        except asyncpg.QueryCanceledError:
-            return _failure({"code": Code.TIMEOUT.value, "message": "The call took too long: narrow it, or try again."})
         except DatabaseUnavailable as error:
             _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
-        except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the caller
-            reference = uuid.uuid4().hex[:12]
-            _LOG.exception("tool_failed", tool=name, reference=reference, workspace_id=caller.workspace_id)
-            return _failure({"code": Code.SERVER_FAULT.value, "message": f"The server failed. Reference: {reference}"})
+        except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes an answer
+            return _failure(_error_document(error, tool, caller))
 
     async def _run(
         self, tool: Tool, caller: Identity, values: dict[str, Any], arguments: Mapping[str, Any]
@@ -91,10 +83,10 @@ class ToolHost:
         if dry_run:
             idempotency_key = None
         actor = Actor(user_id=caller.user_id, api_key_id=caller.api_key_id, tool=tool.name)
-        async with self._gateway.workspace(caller.schema_name, read_only=tool.read_only) as connection:
-            if tool.in_project:
-                access = await resolve(connection, user_id=caller.user_id, project_id=values["project"])
-                access.require(tool.permissions)
+        gate = ""
+        if tool.in_project:
+            gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=tool.permissions)
+        async with self._gateway.workspace(caller.schema_name, read_only=tool.read_only, gate=gate) as connection:
             replay = _Replay(connection, actor, idempotency_key, arguments)
             if (answer := await replay.first_answer()) is not None:
                 return answer
@@ -178,3 +170,20 @@ def _unknown_tool(name: str, known: Mapping[str, Tool]) -> str:
 
 def _failure(error: Document) -> CallResult:
     return CallResult(structured={"error": error}, is_error=True, text=error["message"])
+
+
+def _error_document(error: Exception, tool: Tool, caller: Identity) -> Document:
+    """Return what the caller is told of *error*; a fault of ours is logged, and opaque to the caller."""
+    if isinstance(error, NotFoundOrDenied | Refused):
+        return error.document()
+    if is_denial(error):
+        _LOG.info("access_denied", tool=tool.name, user_id=caller.user_id, reason=str(error))
+        return NotFoundOrDenied().document()
+    if isinstance(error, _BUSY):
+        message = "Another change is at work on the same objects: try again."
+        return Refused(Code.BUSY, message).document()
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return Refused(Code.TIMEOUT, "The call took too long: narrow it, or try again.").document()
+    reference = uuid.uuid4().hex[:12]
+    _LOG.error("tool_failed", tool=tool.name, reference=reference, workspace_id=caller.workspace_id, exc_info=error)
+    return Refused(Code.SERVER_FAULT, f"The server failed. Reference: {reference}").document()

@@ -68,6 +68,25 @@ END
 """
 
 
+# The gate before any query of a call. The message is the reason, which the log may have and the caller may not.
+REQUIRE_ACCESS = """
+CREATE FUNCTION require_access(for_user bigint, in_project bigint, needed text[]) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT a.allowed, a.permissions, a.reason INTO found
+    FROM project_access(for_user) a
+    WHERE a.project_id = in_project;
+    IF found.allowed IS NOT TRUE OR NOT found.permissions @> needed THEN
+        RAISE EXCEPTION USING ERRCODE = 'TO403', MESSAGE = coalesce(found.reason, 'no such project');
+    END IF;
+END
+$$
+"""
+
+
 def upgrade() -> None:
     op.execute("CREATE SEQUENCE ids START WITH 1001")
     op.create_table(
@@ -1116,4 +1135,6 @@ def upgrade() -> None:
         ["id", "run_id", "case_id"],
     )
     op.execute(PROJECT_ACCESS)
-    op.execute("REVOKE EXECUTE ON FUNCTION project_access(bigint) FROM PUBLIC")
+    op.execute(REQUIRE_ACCESS)
+    for function in ("project_access(bigint)", "require_access(bigint, bigint, text[])"):
+        op.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
