@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 1024
 _KEEP_ALIVE_SECONDS = 75
+_CLOSE_SECONDS = 10
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,7 +71,7 @@ async def serve(
     config.backlog = _BACKLOG
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.graceful_timeout = settings.shutdown_seconds
-    config.shutdown_timeout = settings.shutdown_seconds
+    config.shutdown_timeout = _CLOSE_SECONDS
     config.include_server_header = False
     config.errorlog = None
     # From here on, so that a signal during the start stops as cleanly as one later.

@@ -105,7 +105,7 @@ def _unwrapped(value: str) -> str | None:
         return value
     encoded = value[len(start) : -len(end)]
     try:
-        raw = base64.b64decode(encoded, validate=True)
+        raw = base64.b64decode(encoded)
         return raw.decode() if base64.b64encode(raw).decode() == encoded else None
     except (binascii.Error, ValueError):
         return None

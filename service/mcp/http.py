@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import orjson
 from quart import Response, has_request_context, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from service.calls import Unavailable
 from service.mcp.dispatch import Answer, Host, Server, ServerInfo, error_body, failure_body, unavailable_answer
@@ -20,26 +19,30 @@ from service.mcp.envelope import INVALID_REQUEST
 from service.mcp.eras import MODERN_VERSION, RoutingHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
     from quart import Quart
+    from werkzeug.exceptions import HTTPException
 
 PATH = "/mcp"
 
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
 
-_ALWAYS: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-_JSON: Headers = [*_ALWAYS, (b"content-type", b"application/json")]
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_JSON = (*_ALWAYS, (b"content-type", b"application/json"))
 _CHALLENGE = b'Bearer realm="testorchestrator"'
 _REJECTED = (
     _CHALLENGE + b', error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
     b'Create one under Profile > API Keys."'
 )
-_UNAUTHORIZED = error_body(
-    INVALID_REQUEST,
-    "Unauthorized: the API key is missing, invalid, revoked or expired. Create one under Profile > API Keys and send "
-    "it in the Authorization header (Bearer scheme).",
+_UNAUTHORIZED = Answer(
+    status=401,
+    body=error_body(
+        INVALID_REQUEST,
+        "Unauthorized: the API key is missing, invalid, revoked or expired. Create one under Profile > API Keys and "
+        "send it in the Authorization header (Bearer scheme).",
+    ),
 )
 _NO_OAUTH = orjson.dumps(
     {
@@ -51,9 +54,11 @@ _NO_OAUTH = orjson.dumps(
 _NOT_FOUND = orjson.dumps(
     {"error": "not_found", "error_description": f"There is nothing here. The endpoint is {PATH}."}
 )
+_NOT_FOUND_HEADERS = {name.decode(): value.decode() for name, value in _JSON}
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
 _REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
-_ACCEPTABLE = frozenset({"application/json", "application/*", "*/*"})
+#: The most specific one decides.
+_JSON_RANGES = ("application/json", "application/*", "*/*")
 
 Caller = TypeVar("Caller")
 
@@ -76,6 +81,15 @@ class ASGIApplication(Protocol):
 
 class _ClientGone(Exception):  # noqa: N818 - nobody is left to be told
     """The client went away before its request was answered."""
+
+
+class _Refused(Exception):  # noqa: N818 - a refusal is an answer
+    """The *answer*, with *headers*, to a request whose body has not been read."""
+
+    def __init__(self, answer: Answer, *headers: Header) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        self.headers = headers
 
 
 class Endpoint(Generic[Caller]):
@@ -110,48 +124,34 @@ class Endpoint(Generic[Caller]):
             await self._otherwise(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            headers = [*_ALWAYS, (b"allow", b"POST"), (b"content-length", b"0")]
+            headers = (*_ALWAYS, (b"allow", b"POST"), (b"content-length", b"0"))
             await send({"type": "websocket.http.response.start", "status": 405, "headers": headers})
             await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
         elif scope["method"] != "POST":
-            await _send(send, 405, b"", [*_ALWAYS, (b"allow", b"POST")])
+            await _send_early(receive, send, Answer(status=405), (b"allow", b"POST"))
         else:
             try:
-                await self._post(scope, receive, send)
+                answer = await self._post(scope, receive)
             except _ClientGone:
                 pass
+            except _Refused as refused:
+                await _send_early(receive, send, refused.answer, *refused.headers)
             except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
-                await _send(send, 500, failure_body(), _JSON)
+                await _send_early(receive, send, Answer(status=500, body=failure_body()))
+            else:
+                await _send(send, answer)
 
-    async def _post(  # noqa: C901, PLR0911 - one answer for each rung of the ladder
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def _post(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value.decode("latin-1"))
-        if not self._allowed_origins.issuperset(headers.get(b"origin", ())):
-            return await _refuse(send, 403, "Forbidden: this origin may not call.")
-        if self._allowed_hosts and not _is_allowed(headers.get(b"host", [""])[0], self._allowed_hosts):
-            return await _refuse(send, 403, "Forbidden: this host is not served here.")
-        authorization = headers.get(b"authorization", [])
-        key = _bearer(authorization)
-        try:
-            caller = await self._application.authenticate(key) if key else None
-        except Unavailable as unavailable:
-            return await _send_answer(send, unavailable_answer(unavailable))
-        if caller is None:
-            challenge = _REJECTED if authorization else _CHALLENGE
-            return await _send(send, 401, _UNAUTHORIZED, [*_JSON, (b"www-authenticate", challenge)])
+        self._check_where_from(headers)
+        caller = await self._authenticate(headers.get(b"authorization", []))
         if not _is_json(headers.get(b"content-type", ())):
-            return await _refuse(send, 415, "Unsupported media type: send application/json.")
+            raise _refusal(415, "Unsupported media type: send application/json.")
         if not _accepts_json(headers.get(b"accept", ())):
-            return await _refuse(send, 406, "Not acceptable: answers are application/json.")
-        try:
-            body = await self._body(receive, headers.get(b"content-length", ()))
-        except TimeoutError:
-            return await _refuse(send, 408, "The body did not arrive in time.")
-        if body is None:
-            return await _refuse(send, 413, f"The body is too large: at most {self._max_body_bytes:,} bytes.")
+            raise _refusal(406, "Not acceptable: answers are application/json.")
+        body = await self._body(receive, headers.get(b"content-length", ()))
         routing = RoutingHeaders(
             version=headers.get(b"mcp-protocol-version", ()),
             method=headers.get(b"mcp-method", ()),
@@ -160,43 +160,54 @@ class Endpoint(Generic[Caller]):
         answer = self._server.answer(body, routing, caller)
         # A legacy client that goes away has not cancelled its call, a modern one has. Who sends no modern version in
         # the header is answered as legacy, or refused at once.
-        if MODERN_VERSION in routing.version:
-            answer = _while_connected(answer, receive)
-        return await _send_answer(send, await answer)
+        return await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
 
-    async def _body(self, receive: ASGIReceiveCallable, content_length: Iterable[str]) -> bytes | None:
-        """Return the body, or None if it is too large; raise TimeoutError if it does not come."""
-        if any(length.isdecimal() and int(length) > self._max_body_bytes for length in content_length):
-            return None
-        async with asyncio.timeout(self._body_timeout_seconds):
-            body = b""
-            while True:
-                event = await receive()
-                if event["type"] != "http.request":
-                    raise _ClientGone
-                body = body + event["body"] if body else event["body"]
-                if len(body) > self._max_body_bytes:
-                    return None
-                if not event["more_body"]:
-                    return body
+    def _check_where_from(self, headers: Mapping[bytes, Sequence[str]]) -> None:
+        if not self._allowed_origins.issuperset(headers.get(b"origin", ())):
+            raise _refusal(403, "Forbidden: this origin may not call.")
+        if self._allowed_hosts and not _is_allowed(headers.get(b"host", [""])[0], self._allowed_hosts):
+            raise _refusal(403, "Forbidden: this host is not served here.")
+
+    async def _authenticate(self, authorization: Sequence[str]) -> Caller:
+        key = _bearer(authorization)
+        try:
+            caller = await self._application.authenticate(key) if key else None
+        except Unavailable as unavailable:
+            raise _Refused(unavailable_answer(unavailable)) from unavailable
+        if caller is None:
+            challenge = _REJECTED if authorization else _CHALLENGE
+            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", challenge))
+        return caller
+
+    async def _body(self, receive: ASGIReceiveCallable, content_length: Iterable[str]) -> bytes:
+        too_large = f"The body is too large: at most {self._max_body_bytes:,} bytes."
+        if any(int(length) > self._max_body_bytes for length in content_length):
+            raise _refusal(413, too_large)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_timeout_seconds):
+                more = True
+                while more:
+                    event = await receive()
+                    if event["type"] != "http.request":
+                        raise _ClientGone
+                    body += event["body"]
+                    if len(body) > self._max_body_bytes:
+                        raise _refusal(413, too_large)
+                    more = event["more_body"]
+        except TimeoutError:
+            raise _refusal(408, "The body did not arrive in time.") from None
+        return bytes(body)
 
 
 def install_error_answers(app: Quart) -> None:
-    """Answer what no route takes, and what goes wrong before one does, in JSON and without a redirect."""
-    app.url_map.strict_slashes = True
-    app.url_map.redirect_defaults = False
-    app.url_map.merge_slashes = False
+    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead."""
 
-    @app.errorhandler(HTTPException)
-    async def answer(error: HTTPException) -> Response:
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json"}
-        if isinstance(error, MethodNotAllowed):
-            headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-        if error.code == 404:  # noqa: PLR2004 - as in RFC 9110
-            path = request.path if has_request_context() else ""
-            oauth = ".well-known" in path or path in _OAUTH_PATHS
-            return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=headers)
-        return Response(error_body(INVALID_REQUEST, error.name), error.code or 500, headers=headers)
+    @app.errorhandler(404)
+    async def not_found(_: HTTPException) -> Response:
+        path = request.path if has_request_context() else ""
+        oauth = ".well-known" in path or path in _OAUTH_PATHS
+        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=_NOT_FOUND_HEADERS)
 
 
 async def _while_connected(answer: Coroutine[None, None, Answer], receive: ASGIReceiveCallable) -> Answer:
@@ -205,13 +216,13 @@ async def _while_connected(answer: Coroutine[None, None, Answer], receive: ASGIR
     gone = asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise _ClientGone
-        return work.result()
     finally:
-        for task in (work, gone):
-            task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
+        gone.cancel()
+        if work.cancel():
+            await asyncio.wait({work})
+    if work.cancelled():
+        raise _ClientGone
+    return work.result()
 
 
 async def _disconnect(receive: ASGIReceiveCallable) -> None:
@@ -219,7 +230,7 @@ async def _disconnect(receive: ASGIReceiveCallable) -> None:
         pass
 
 
-def _bearer(authorization: list[str]) -> str | None:
+def _bearer(authorization: Sequence[str]) -> str | None:
     # With two headers, whatever stands before us may have checked the other one.
     if len(authorization) != 1:
         return None
@@ -239,27 +250,34 @@ def _is_json(content_type: Iterable[str]) -> bool:
 
 
 def _accepts_json(accept: Iterable[str]) -> bool:
-    ranges = [part.lower().replace(" ", "").partition(";") for line in accept for part in line.split(",")]
-    return not any(name for name, _, _ in ranges) or any(
-        name in _ACCEPTABLE and not _REFUSED.fullmatch(parameters) for name, _, parameters in ranges
-    )
+    ranges = ["".join(part.split()).lower().partition(";") for line in accept for part in line.split(",")]
+    for wanted in _JSON_RANGES:
+        if parameters := [rest for name, _, rest in ranges if name == wanted]:
+            return not all(_REFUSED.fullmatch(rest) for rest in parameters)
+    return not any(name for name, _, _ in ranges)
 
 
-async def _refuse(send: ASGISendCallable, status: int, message: str) -> None:
-    await _send(send, status, error_body(INVALID_REQUEST, message), _JSON)
+def _refusal(status: int, message: str) -> _Refused:
+    return _Refused(Answer(status=status, body=error_body(INVALID_REQUEST, message)))
 
 
-async def _send_answer(send: ASGISendCallable, answer: Answer) -> None:
-    if answer.body is None:
-        await _send(send, answer.status, b"", _ALWAYS)
-    elif answer.retry_after is None:
-        await _send(send, answer.status, answer.body, _JSON)
-    else:
-        retry = (b"retry-after", str(answer.retry_after).encode())
-        await _send(send, answer.status, answer.body, [*_JSON, retry])
+async def _send_early(receive: ASGIReceiveCallable, send: ASGISendCallable, answer: Answer, *headers: Header) -> None:
+    """Send an answer to a request whose body has not been read.
+
+    What still comes of it is taken and dropped: hypercorn's queue holds ten parts, and a connection whose queue is
+    full is never closed.
+    """
+    rest = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await _send(send, answer, *headers)
+    finally:
+        rest.cancel()
 
 
-async def _send(send: ASGISendCallable, status: int, body: bytes, headers: Headers) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length], "trailers": False})
+async def _send(send: ASGISendCallable, answer: Answer, *more: Header) -> None:
+    body = answer.body or b""
+    headers = [*(_ALWAYS if answer.body is None else _JSON), *more, (b"content-length", b"%d" % len(body))]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % answer.retry_after))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,9 @@ class Wire:
             data = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:half], data[half:]) if part)
             data += b"0\r\n\r\n"
         with socket.create_connection((self.host, self.port), timeout=_PATIENCE_SECONDS) as connection:
-            connection.sendall(head + data)
+            # Who is refused may find the connection closed before all is sent.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(head + data)
             yield connection
 
     def reply(self, connection: socket.socket, *, method: str = "POST") -> Reply:
@@ -118,7 +120,7 @@ class Application:
 
 
 @contextmanager
-def _serve(application, *, body_timeout=30, allowed_origins=frozenset(), allowed_hosts=frozenset()):
+def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
     install_error_answers(app)
     app.asgi_app = Endpoint(
@@ -135,7 +137,7 @@ def _serve(application, *, body_timeout=30, allowed_origins=frozenset(), allowed
     host, port = listening.getsockname()
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
-    config.graceful_timeout = 5
+    config.graceful_timeout = grace
     config.errorlog = None
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()

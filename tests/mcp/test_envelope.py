@@ -55,7 +55,9 @@ def test_json_is_parsed(body, value):
         pytest.param(b"[Infinity]", id="Infinity"),
         pytest.param(b"[-Infinity]", id="-Infinity"),
         pytest.param(b"[1e999]", id="a number that no double holds"),
+        pytest.param(b"9" * 400, id="an integer that no double holds"),
         pytest.param(b"9" * 10_000, id="an integer that Python does not read"),
+        pytest.param(b'["\\ud800", 1e999]', id="a number that no double holds, beside a lone surrogate"),
         pytest.param(b'"\xff"', id="not UTF-8"),
         pytest.param(b'"\xed\xa0\x80"', id="a surrogate as UTF-8"),
         pytest.param('"é"'.encode("utf-16"), id="UTF-16"),
@@ -83,6 +85,12 @@ def test_any_other_id_is_an_invalid_request_that_is_answered_to_nobody(id_):
     with pytest.raises(Fault) as caught:
         read_message({"jsonrpc": "2.0", "id": id_, "method": "ping"})
     assert (caught.value.code, caught.value.status, caught.value.id) == (INVALID_REQUEST, 400, None)
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 2**64 - 1, 2**64, 10**30, -(2**63), -(2**63) - 1], ids=str)
+def test_a_lone_surrogate_does_not_change_how_the_integers_beside_it_are_read(number):
+    alone, beside = parse(b"%d" % number), parse(b'[%d, "\\ud800"]' % number)[0]
+    assert (type(alone), alone) == (type(beside), beside)
 
 
 def test_an_integer_that_became_a_float_is_no_id():
@@ -130,6 +138,11 @@ def test_what_is_no_message_is_an_invalid_request_with_the_id_if_it_has_one(mess
 )
 def test_notifications_and_posted_responses_are_not_answered(message):
     assert isinstance(read_message(message), Unanswered)
+
+
+def test_what_has_a_method_is_a_request_whatever_else_it_has():
+    message = {"jsonrpc": "2.0", "id": 1, "method": "ping", "result": {}, "error": {}}
+    assert read_message(message) == Request(1, "ping", {})
 
 
 def test_what_is_shown_of_a_clients_text_is_short_and_encodable():

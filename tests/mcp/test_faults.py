@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 import structlog
@@ -191,6 +192,31 @@ def test_a_modern_client_that_goes_away_cancels_its_call(serve_toy, toy):
     assert slow.outcome == "CancelledError"
 
 
+def test_the_work_of_a_cancelled_call_is_seen_to_its_end(serve_toy, toy):
+    began, rolled_back = threading.Event(), threading.Event()
+
+    class RollsBack(toy):
+        async def call(self, *_):
+            began.set()
+            try:
+                await asyncio.sleep(SECONDS)
+            finally:
+                await asyncio.sleep(0.2)
+                rolled_back.set()
+
+    with serve_toy(RollsBack()) as wire, wire.opened(MODERN_CALL, headers=MODERN_HEADERS):
+        assert began.wait(SECONDS)
+    assert rolled_back.is_set()
+
+
+def test_a_client_that_goes_away_within_its_body_is_no_fault(serve_toy, toy):
+    with structlog.testing.capture_logs() as logs, serve_toy(toy()) as wire:
+        with wire.opened(b"{", headers={"Content-Length": "100"}):
+            pass
+        assert wire.send(PING).status == 200
+    assert logs == []
+
+
 @pytest.mark.parametrize("body", [pytest.param(CALL, id="alone"), pytest.param([CALL], id="batched")])
 def test_a_legacy_client_that_goes_away_does_not_cancel_its_call(serve_toy, toy, body):
     slow = Slow(toy, 0.2)
@@ -209,6 +235,16 @@ def test_shutting_down_waits_for_the_calls_of_clients_that_went_away(serve_toy, 
     assert slow.outcome == "finished"
 
 
+@ERAS
+def test_a_call_that_outlasts_the_shutdown_is_cancelled(serve_toy, toy, body, headers):
+    slow = Slow(toy, 60)
+    with ExitStack() as client_side:
+        with serve_toy(slow.application, grace=0.1) as wire:
+            client_side.enter_context(wire.opened(body, headers=headers))
+            assert slow.began.wait(SECONDS)
+        assert slow.outcome == "CancelledError"
+
+
 def test_a_body_that_does_not_arrive_is_not_waited_for(serve_toy, toy):
     with serve_toy(toy(), body_timeout=0.1) as wire:
         started = time.monotonic()
@@ -224,6 +260,35 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(serve_toy, toy, chunk
         exact = json.dumps(PING).encode().ljust(10_000)
         assert wire.send(exact, chunked=chunked).status == 200
         assert wire.send(exact + b" ", chunked=chunked).status == 413
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "chunked"),
+    [
+        pytest.param(401, {"Authorization": "Bearer wrong"}, False, id="401"),
+        pytest.param(415, {"Content-Type": "text/plain"}, False, id="415"),
+        pytest.param(413, {}, False, id="413 by its length"),
+        pytest.param(413, {}, True, id="413 in chunks"),
+        pytest.param(503, {"Authorization": "Bearer down"}, False, id="503"),
+        pytest.param(500, {"Authorization": "Bearer broken"}, False, id="500"),
+    ],
+)
+def test_an_upload_that_is_refused_ends_with_its_connection(serve_toy, toy, status, headers, chunked):
+    class Slow(toy):
+        async def authenticate(self, key):
+            await asyncio.sleep(0.1)
+            if key == "down":
+                raise Unavailable
+            if key == "broken":
+                raise RuntimeError
+            return await super().authenticate(key)
+
+    with structlog.testing.capture_logs(), serve_toy(Slow()) as wire:
+        body = b" " * 50_000_000
+        with wire.opened(body, headers=headers, chunked=chunked) as connection:
+            assert status == wire.reply(connection).status
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
 
 
 def test_an_allowed_origin_is_served_and_another_is_not(serve_toy, toy):

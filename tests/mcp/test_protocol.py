@@ -18,6 +18,31 @@ META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_SERVER = "io.modelcontextprotocol/serverInfo"
 META = {META_VERSION: MODERN, META_CAPABILITIES: {}}
 TOO_LARGE = str(64 * 1024 * 1024)
+CHALLENGE = 'Bearer realm="testorchestrator"'
+CHALLENGE_ERROR = (
+    ', error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
+    'Create one under Profile > API Keys."'
+)
+UNAUTHORIZED = {
+    "jsonrpc": "2.0",
+    "id": None,
+    "error": {
+        "code": -32600,
+        "message": "Unauthorized: the API key is missing, invalid, revoked or expired. Create one under "
+        "Profile > API Keys and send it in the Authorization header (Bearer scheme).",
+    },
+}
+#: All that an answer may have: no cookie, no redirect, no session, and not who serves it.
+HEADERS = {
+    "allow",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "www-authenticate",
+    "x-content-type-options",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +150,14 @@ def fails_as_a_tool(reply):
     assert answer["result"]["content"][0]["text"]
 
 
+def denied(reply):
+    assert reply.document["result"]["structuredContent"]["error"]["code"] == "NOT_FOUND_OR_DENIED"
+
+
 def challenges(*, names_error):
     def check(reply):
-        challenge = reply.headers["WWW-Authenticate"]
-        assert challenge.startswith('Bearer realm="')
-        assert ("error=" in challenge) == names_error
-        assert "resource_metadata" not in challenge
-        assert b"Profile > API Keys" in reply.body
+        assert reply.headers.get_all("WWW-Authenticate") == [CHALLENGE + CHALLENGE_ERROR * names_error]
+        assert reply.document == UNAUTHORIZED
 
     return check
 
@@ -200,6 +226,7 @@ LADDER = [
             ("POST", "/mcp/", not_found),
             ("GET", "/mcp/", not_found),
             ("POST", "/mcp//", not_found),
+            ("POST", "//mcp", not_found),
             ("GET", "/x//mcp", not_found),
             ("POST", "/MCP", not_found),
             ("POST", "/mcp/x", not_found),
@@ -252,7 +279,7 @@ LADDER = [
             id=f"5 {what}",
             status=401,
             headers={"Content-Length": "100", "Authorization": value},
-            check=all_of(error(-32600, says="API key"), challenges(names_error=value is not None)),
+            check=challenges(names_error=value is not None),
         )
         for what, value in {
             "no key": None,
@@ -302,6 +329,8 @@ LADDER = [
             "application/xml",
             "application/json;q=0",
             "application/json; q=0.000, text/html",
+            "*/*, application/json;q=0",
+            "*/*;\tq=0",
             ["text/html", "text/event-stream"],
         )
     ),
@@ -317,6 +346,8 @@ LADDER = [
             "text/event-stream, application/json",
             "text/html, application/json;q=0.1",
             "application/json; charset=utf-8",
+            "application/json;q=0;v=2, application/json",
+            "application/*;q=0, application/json",
             ["text/event-stream", "application/json"],
         )
     ),
@@ -474,7 +505,11 @@ LEGACY = [
         call("get_folders", {"project": 987654321}),
         all_of(result(content=..., structuredContent=..., isError=True), fails_as_a_tool),
     ),
-    legacy("tools/call with an id that no table holds", 200, call("get_folders", {"project": 2**62}), fails_as_a_tool),
+    *(
+        legacy(f"tools/call with an id that no table holds: {id_}", 200, call("get_folders", {"project": id_}), denied)
+        for id_ in (-1, 2**31, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30), 1e300)
+    ),
+    legacy("tools/call with an integer beyond doubles", 400, call("get_folders", {"project": 10**400}), error(-32700)),
     *(
         legacy(f"tools/call {what}", 200, body, error(-32602, 1, says=says))
         for what, body, says in [
@@ -493,6 +528,9 @@ LEGACY = [
             ("an argument of another type", call("get_folders", {"project": [1]}), "project"),
             ("true is no integer", call("get_folders", {"project": True}), "project"),
             ("1.5 is no integer", call("get_folders", {"project": 1.5}), "project"),
+            ("null is no integer", call("get_folders", {"project": None}), "project"),
+            ("NUL in a text", call("create_folder", {"project": 1, "name": "a\0"}), "NUL"),
+            ("a lone surrogate in a text", call("create_folder", {"project": 1, "name": "a\ud800"}), "surrogate"),
             ("an integer with a lone surrogate", call("get_folders", {"project": "\ud800"}), "project"),
             ("an argument named with a lone surrogate", call("get_projects", {"\ud800": 1}), ""),
             ("an argument of endless name", call("get_projects", {"x" * 100_000: 1}), "x"),
@@ -736,7 +774,7 @@ def test_the_answer(wire, row):
     row.check(reply)
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
-    assert reply.headers["Mcp-Session-Id"] is None
+    assert {name.lower() for name in reply.headers} <= HEADERS
     assert reply.headers["Content-Type"] == ("application/json" if reply.body else None)
     assert wire.key.encode() not in reply.body
     reply.body.decode()
