@@ -19,6 +19,8 @@ from service.mcp.envelope import (
     shown,
 )
 
+pytestmark = pytest.mark.unit
+
 
 def nested(levels: int) -> bytes:
     return b"[" * levels + b"]" * levels

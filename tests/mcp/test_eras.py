@@ -17,6 +17,8 @@ from service.mcp.eras import (
     is_modern,
 )
 
+pytestmark = pytest.mark.unit
+
 META = {VERSION_KEY: MODERN_VERSION, CAPABILITIES_KEY: {}}
 
 
