@@ -1,0 +1,231 @@
+"""The pool, the session and the keys, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tenancy.connection import connect
+from tenancy.errors import DatabaseUnavailable, TenancyError
+from tenancy.keys import PREFIX, create_key, hash_key
+from tenancy.migrate import migrate
+from tenancy.pool import Pool
+from tenancy.provision import create_workspace
+from tenancy.session import Gateway
+
+
+@pytest.fixture
+async def pool(world):
+    made = Pool(world.service_url, size=2, wait_seconds=0.3)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def schema(acme):
+    return acme.workspace.schema_name
+
+
+async def backend(connection) -> int:
+    return await connection.fetchval("SELECT pg_backend_pid()")
+
+
+async def test_third_borrower_of_two_connections_is_told_soon(pool):
+    async with pool.connection(), pool.connection():
+        start = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            async with pool.connection():
+                pass
+        assert time.monotonic() - start < 5
+    async with pool.connection() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_workspace_gets_the_connection_that_it_had_last(pool):
+    async with pool.connection("w_aaaa") as first, pool.connection("w_bbbb") as second:
+        a, b = await backend(first), await backend(second)
+    for workspace, pid in (("w_aaaa", a), ("w_bbbb", b), ("w_bbbb", b), ("w_aaaa", a)):
+        async with pool.connection(workspace) as connection:
+            assert await backend(connection) == pid
+
+
+async def test_connection_is_renewed_after_its_requests(world):
+    pool = Pool(world.service_url, size=1, renew_after=3)
+    pids = []
+    for _ in range(6):
+        async with pool.connection() as connection:
+            pids.append(await backend(connection))
+    await pool.close()
+    assert (len(set(pids[:3])), len(set(pids[3:])), len(set(pids))) == (1, 1, 2)
+
+
+async def test_lost_connection_is_unavailable_and_replaced(pool, world, schema):
+    gateway = Gateway(pool)
+    root = await connect(world.admin_url, name="root")
+    with pytest.raises(DatabaseUnavailable):
+        async with gateway.workspace(schema, read_only=True) as connection:
+            await root.execute("SELECT pg_terminate_backend($1)", await connection.fetchval("SELECT pg_backend_pid()"))
+            await connection.fetchval("SELECT 1")
+    await root.close()
+    async with gateway.workspace(schema, read_only=True) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("delay", [0, 0.0005, 0.002, 0.01, 0.05])
+async def test_cancelled_request_leaves_nothing_behind(delay, world, schema):
+    pool = Pool(world.service_url, size=1, wait_seconds=5)
+    gateway = Gateway(pool)
+    name = f"cancelled {delay}"
+
+    async def request() -> None:
+        async with gateway.workspace(schema, read_only=False) as connection:
+            await connection.execute("INSERT INTO groups (name) VALUES ($1)", name)
+            await connection.fetchval("SELECT pg_sleep(5)")
+
+    for _ in range(3):
+        task = asyncio.create_task(request())
+        await asyncio.sleep(delay)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with gateway.workspace(schema, read_only=True) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM groups WHERE name = $1", name) == 0
+        assert await connection.fetchval("SELECT current_user::text") == schema
+    await pool.close()
+
+
+async def test_nothing_of_a_request_is_left_on_its_connection(world, schema):
+    pool = Pool(world.service_url, size=1)
+    gateway = Gateway(pool, statement_timeout_ms=1234)
+    query = "SELECT current_user::text, current_setting('search_path'), current_setting('statement_timeout')"
+    async with pool.connection() as connection:
+        before = await connection.fetchrow(query)
+    async with gateway.workspace(schema, read_only=True) as connection:
+        inside = await connection.fetchrow(query)
+        assert await connection.fetchval("SELECT current_setting('TimeZone')") == "UTC"
+    async with pool.connection() as connection:
+        assert await connection.fetchrow(query) == before
+    await pool.close()
+    assert tuple(inside) == (schema, f"{schema}, pg_temp", "1234ms")
+
+
+async def test_dry_run_makes_the_checks_of_a_commit_and_stores_nothing(pool, schema, acme):
+    gateway = Gateway(pool)
+    wrong = "INSERT INTO folders (project_id, name, depth, parent_id) VALUES ($1, 'x', 2, 1)"
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with gateway.workspace(schema, read_only=False) as connection:
+            await connection.execute(wrong, acme.project)
+            connection.rollback_only = True
+    async with gateway.workspace(schema, read_only=False) as connection:
+        await connection.execute("INSERT INTO groups (name) VALUES ('dry')")
+        connection.rollback_only = True
+    async with gateway.workspace(schema, read_only=True) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM groups WHERE name = 'dry'") == 0
+
+
+async def test_savepoint_undoes_its_part_alone(pool, schema):
+    gateway = Gateway(pool)
+    async with gateway.workspace(schema, read_only=False) as connection:
+        await connection.execute("INSERT INTO groups (name) VALUES ('kept')")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with connection.savepoint():
+                await connection.execute("INSERT INTO groups (name) VALUES ('lost')")
+                await connection.execute("INSERT INTO groups (name) VALUES ('kept')")
+        names = {row["name"] for row in await connection.fetch("SELECT name FROM groups")}
+        assert "kept" in names
+        assert "lost" not in names
+        connection.rollback_only = True
+
+
+async def test_200_requests_on_two_connections_never_meet_the_wrong_workspace(world):
+    pool = Pool(world.service_url, size=2, wait_seconds=30)
+    gateway = Gateway(pool)
+
+    async def request(tenant) -> bool:
+        async with gateway.workspace(tenant.workspace.schema_name, read_only=True) as connection:
+            emails = {row["email"] for row in await connection.fetch("SELECT email FROM users")}
+        return emails == {person.email for person in tenant.people.values()}
+
+    tenants = [world.acme, world.globex] * 100
+    assert all(await asyncio.gather(*(request(tenant) for tenant in tenants)))
+    await pool.close()
+
+
+async def test_key_is_stored_as_a_hash_and_its_use_is_noted_once_a_minute(world, acme):
+    root = await connect(world.admin_url, name="root")
+    key = await create_key(root, workspace_id=acme.workspace.id, user_id=acme.people["lead"].id, label="A key")
+    assert (key[: len(PREFIX)], len(key)) == (PREFIX, len(PREFIX) + 43)
+    row = await root.fetchrow("SELECT * FROM control.api_keys WHERE hash = $1", hash_key(key))
+    assert row["prefix"] == key[len(PREFIX) :][:4]
+    assert key not in repr(dict(row))
+    pool = Pool(world.service_url, size=1)
+    gateway = Gateway(pool)
+    noted = []
+    for _ in range(3):
+        assert (await gateway.authenticate(key)).user_id == acme.people["lead"].id
+        noted.append(await root.fetchval("SELECT last_used_at FROM control.api_keys WHERE id = $1", row["id"]))
+    assert noted[0] is not None
+    assert len(set(noted)) == 1
+    await pool.close()
+    await root.close()
+
+
+async def test_migrating_again_and_two_at_once_changes_nothing(admin, postgres):
+    await create_workspace(admin, slug="once", name="Once")
+    database = await admin.fetchval("SELECT current_database()")
+    second = await connect(postgres.dsn(database=database), name="second")
+    assert await asyncio.gather(migrate(admin), migrate(second)) == [0, 0]
+    await second.close()
+
+
+async def test_newer_database_is_refused(admin):
+    await admin.execute("UPDATE control.alembic_version SET version_num = '9999'")
+    with pytest.raises(TenancyError, match="9999, which this release does not know"):
+        await migrate(admin)
+
+
+async def test_workspace_that_cannot_be_filled_does_not_exist(admin):
+    async def fail(_connection) -> None:
+        raise RuntimeError("no")
+
+    before = await admin.fetchval("SELECT count(*) FROM pg_roles")
+    with pytest.raises(RuntimeError):
+        await create_workspace(admin, slug="half-made", name="Half", populate=fail)
+    assert await admin.fetchval("SELECT count(*) FROM pg_roles") == before
+    assert await admin.fetchval("SELECT count(*) FROM control.workspaces") == 0
+    assert await admin.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'w\\_%'") == 0
+
+
+OLD_SERVER = Path("/usr/lib/postgresql/15/bin")
+
+
+@pytest.mark.skipif(not OLD_SERVER.is_dir(), reason="there is no PostgreSQL 15 here to be refused")
+async def test_old_server_is_refused():
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory(prefix="to-old-") as name:
+        folder = Path(name)
+        if account:
+            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+        data = folder / "data"
+        run = {"check": True, "capture_output": True, "cwd": "/", **account}
+        await asyncio.to_thread(
+            subprocess.run, [OLD_SERVER / "initdb", "-D", data, "-A", "trust", "-U", "postgres"], **run
+        )
+        options = f"-c listen_addresses= -c unix_socket_directories={folder}"
+        control = [OLD_SERVER / "pg_ctl", "-D", data, "-w"]
+        await asyncio.to_thread(
+            subprocess.run, [*control, "-o", options, "-l", folder / "log", "start"], **run | {"capture_output": False}
+        )
+        try:
+            with pytest.raises(TenancyError, match="is PostgreSQL 15; TestOrchestrator needs 16 or later"):
+                await connect(f"postgresql://postgres@/postgres?host={folder}", name="DATABASE_URL")
+        finally:
+            await asyncio.to_thread(subprocess.run, [*control, "-m", "fast", "stop"], **run)
