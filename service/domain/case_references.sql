@@ -1,14 +1,17 @@
 -- name: case_references
--- What a case of project $1 may refer to: the folders among $2, the tags among ids $3 and lower-case names $4, the
--- environments among $5, and all lifecycle states.
+-- What a case of project $1 may refer to: the folders among $2, the tags among ids $3, those of names $4 (as pairs of
+-- the name given and the id), the environments among $5, and all lifecycle states.
 SELECT
     (SELECT coalesce(array_agg(f.id), '{}') FROM folders f WHERE f.project_id = $1 AND f.id = ANY ($2::bigint[]))
         AS folders,
     (
-        SELECT coalesce(json_agg(json_build_array(g.id, lower(g.name))), '[]')
-        FROM tags g
-        WHERE g.context = 'REPOSITORY' AND (g.id = ANY ($3::bigint[]) OR lower(g.name) = ANY ($4::text[]))
+        SELECT coalesce(array_agg(g.id), '{}') FROM tags g WHERE g.context = 'REPOSITORY' AND g.id = ANY ($3::bigint[])
     ) AS tags,
+    (
+        SELECT coalesce(json_agg(json_build_array(given.name, g.id)), '[]')
+        FROM unnest($4::text[]) AS given (name)
+        JOIN tags g ON g.context = 'REPOSITORY' AND lower(g.name) = lower(given.name)
+    ) AS named_tags,
     (
         SELECT coalesce(array_agg(e.id), '{}')
         FROM environments e
@@ -25,5 +28,5 @@ SELECT
     ) AS lifecycle_states;
 
 -- name: tag_names
--- The names of the tags that cases can carry; for an error's message.
-SELECT g.name FROM tags g WHERE g.context = 'REPOSITORY' ORDER BY lower(g.name) LIMIT 100;
+-- The names of $1 of the tags that cases can carry; for an error's message.
+SELECT g.name FROM tags g WHERE g.context = 'REPOSITORY' ORDER BY lower(g.name) LIMIT $1;

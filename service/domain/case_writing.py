@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from service.audit import Change
+from service.domain.case_fields import find_template, step_rows, value_rows, write_fields
 from service.domain.case_references import CaseRef, References, load_references, split_refs
 from service.domain.cases import case_documents
 from service.domain.fields import Template, load_templates
+from service.domain.refusals import listed, raise_for_cases, refuse_bulk, together
 from service.domain.versions import check_version
 from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from service.domain.work import Document, Work
 
@@ -25,6 +28,7 @@ _SQL = load(__file__)
 
 # Keeps every case readable in one answer of at most 20,000 tokens.
 LARGEST_FIELDS = 60_000
+MOST_TAGS = 50
 LONGEST_ESTIMATE = 1_000 * 3600
 
 _DURATION = re.compile(r"(?:(\d{1,5})h)?\s*(?:(\d{1,6})m)?\s*(?:(\d{1,8})s)?", re.IGNORECASE)
@@ -64,9 +68,10 @@ class CasePatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updated:
-    """The ids of updated cases in the order asked for, and the labels of fields that a new template dropped."""
+    """The cases asked for in their order, how many changed, and the labels of fields that a new template dropped."""
 
     ids: list[int]
+    changed: int
     dropped: list[str]
 
 
@@ -89,27 +94,8 @@ def read_estimate(text: str) -> int:
     return total
 
 
-def together(refusals: Sequence[Refused]) -> Refused:
-    """Return one refusal that tells all of *refusals*."""
-    if len(refusals) == 1:
-        return refusals[0]
-    message = " ".join(refused.message for refused in refusals)
-    return Refused(refusals[0].code, message, errors=[refused.document() for refused in refusals])
-
-
-def refuse_bulk(errors: Sequence[Document], total: int, noun: str) -> Refused:
-    """Return the refusal of a bulk call in which *errors*, each naming its item, were found."""
-    listed = " ".join(f"[{error.get('index', error.get('caseId'))}] {error['message']}" for error in errors[:20])
-    more = f" … and {len(errors) - 20} more." if len(errors) > 20 else ""  # noqa: PLR2004 - the details hold all
-    return Refused(
-        Code.BULK_REFUSED,
-        f"Nothing was written: {len(errors)} of {total} {noun} are not acceptable. {listed}{more}",
-        errors=list(errors),
-    )
-
-
-async def create_cases(work: Work, project_id: int, drafts: Sequence[CaseDraft]) -> list[int]:
-    """Create all *drafts* and return the new ids in their order, or raise: the refusal of the only one, or of many."""
+async def create_cases(work: Work, project_id: int, drafts: Sequence[CaseDraft]) -> list[Document]:
+    """Create all *drafts* and return the cases in their order, or raise: the refusal of the only one, or of many."""
     references = await load_references(
         work,
         project_id,
@@ -118,21 +104,22 @@ async def create_cases(work: Work, project_id: int, drafts: Sequence[CaseDraft])
         environments={environment for draft in drafts for environment in draft.environment_ids},
     )
     templates = await load_templates(work, project_id)
-    rows, errors = [], []
-    for place, draft in enumerate(drafts, start=1):
+    rows: list[dict[str, Any]] = []
+    errors: list[tuple[str, Document]] = []
+    for index, draft in enumerate(drafts):
         try:
-            rows.append({"place": place, **_row(draft, references, templates)})
+            rows.append({"place": index + 1, **_row(draft, references, templates)})
         except (Refused, NotFoundOrDenied) as error:
             if len(drafts) == 1:
                 raise
-            errors.append({"index": place - 1, **_error_document(error)})
+            errors.append((f"cases[{index}]", {"index": index, **error.document()}))
     if errors:
-        raise refuse_bulk(errors, len(drafts), "cases")
+        raise refuse_bulk(errors, bad=len(errors), total=len(drafts), noun="cases")
     last = await work.connection.fetchval(_SQL["take_numbers"], project_id, len(rows))
     inserted = await work.connection.fetch(_SQL["insert_cases"], project_id, last - len(rows), rows, work.actor.user_id)
-    ids = [row["id"] for row in inserted]
-    await _record(work, project_id, ids, action="create", versions_before={})
-    return ids
+    documents = await case_documents(work, project_id, [row["id"] for row in inserted])
+    await _record(work, project_id, documents, action="create", versions_before={})
+    return list(documents.values())
 
 
 async def update_cases(
@@ -162,36 +149,25 @@ async def update_cases(
     )
     dropped = await _apply(work, project_id, locked, patch, references)
     after = await case_documents(work, project_id, ids)
-    changed = [case_id for case_id in ids if _content(before[case_id]) != _content(after[case_id])]
+    changed = {case_id: after[case_id] for case_id in ids if _content(before[case_id]) != _content(after[case_id])}
     if max_affected is not None and len(changed) > max_affected:
         raise Refused(
             Code.TOO_MANY_AFFECTED,
-            f"{len(changed)} cases would change, more than maxAffected {max_affected}: nothing was written.",
+            f"{len(changed)} cases would change, more than maxAffected {max_affected}: nothing was written. "
+            "Send fewer caseIds, or a larger maxAffected.",
             affected=len(changed),
         )
-    for case_id in changed:
-        _check_size(after[case_id]["fields"])
+    _check_sizes(changed, patch, locked)
     if changed:
-        await work.connection.execute(_SQL["raise_versions"], changed, work.actor.user_id)
-        await _record(
-            work,
-            project_id,
-            changed,
-            action="update",
-            versions_before={case_id: locked[case_id]["version"] for case_id in changed},
-        )
-    return Updated(ids=ids, dropped=dropped)
-
-
-def _error_document(error: Refused | NotFoundOrDenied) -> Document:
-    if isinstance(error, Refused):
-        return error.document()
-    return {"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(error)}
+        await work.connection.execute(_SQL["raise_versions"], list(changed), work.actor.user_id)
+        versions = {case_id: locked[case_id]["version"] for case_id in changed}
+        await _record(work, project_id, changed, action="update", versions_before=versions)
+    return Updated(ids=ids, changed=len(changed), dropped=dropped)
 
 
 def _row(draft: CaseDraft, references: References, templates: Mapping[int, Template]) -> dict[str, Any]:
     """Return the draft as insert_cases takes it."""
-    template = _template(templates, draft.template_id)
+    template = find_template(templates, draft.template_id)
     folder_id = references.folder(draft.folder_id)
     lifecycle_state_id = references.lifecycle_state(draft.lifecycle_state_id)
     environment_ids = references.environment_list(draft.environment_ids)
@@ -199,68 +175,70 @@ def _row(draft: CaseDraft, references: References, templates: Mapping[int, Templ
     for field in template.fields.values():
         if field.id not in values:
             values[field.id] = field.default
-    refusals += template.missing(values)
+    told = {refused.details.get("field") for refused in refusals}
+    refusals += [missing for missing in template.missing(values) if missing.details["field"] not in told]
     tag_ids: list[int] = []
     estimate = 0
-    try:
+    with _noting(refusals):
         tag_ids = references.tag_list(draft.tags)
-    except Refused as refused:
-        refusals.append(refused)
-    try:
+    with _noting(refusals):
         estimate = read_estimate(draft.estimate or "")
-    except Refused as refused:
-        refusals.append(refused)
     if refusals:
         raise together(refusals)
-    _check_size(values)
+    _check_size({template.fields[key].system_name: value for key, value in values.items() if value is not None})
     return {
         "title": draft.title,
         "folder_id": folder_id,
         "template_id": template.id,
         "lifecycle_state_id": lifecycle_state_id,
         "estimate_seconds": estimate or None,
-        "field_values": _value_rows(template, values),
-        "steps": _step_rows(template, values),
+        "field_values": value_rows(template, values),
+        "steps": step_rows(template, values),
         "tag_ids": tag_ids,
         "environment_ids": environment_ids,
     }
 
 
-def _template(templates: Mapping[int, Template], template_id: int | None) -> Template:
-    if template_id is None:
-        return next(iter(templates.values()))
+@contextmanager
+def _noting(refusals: list[Refused]) -> Iterator[None]:
     try:
-        return templates[template_id]
-    except KeyError:
-        raise NotFoundOrDenied from None
+        yield
+    except Refused as refused:
+        refusals.append(refused)
 
 
-def _value_rows(template: Template, values: Mapping[int, Any]) -> list[dict[str, Any]]:
-    return [
-        {"field_id": field_id, "type": template.fields[field_id].type, "value": value}
-        for field_id, value in values.items()
-        if value is not None and template.fields[field_id].type != "STEPS"
-    ]
-
-
-def _step_rows(template: Template, values: Mapping[int, Any]) -> list[dict[str, Any]]:
-    return [
-        {"field_id": field_id, "position": position, **step}
-        for field_id, steps in values.items()
-        if steps is not None and template.fields[field_id].type == "STEPS"
-        for position, step in enumerate(steps, start=1)
-    ]
-
-
-def _check_size(values: Any) -> None:
-    size = len(orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS))
+def _check_size(fields: Mapping[str, Any]) -> None:
+    size = len(orjson.dumps(fields))
     if size > LARGEST_FIELDS:
         raise Refused(
             Code.INVALID_VALUE,
-            f"The case's fields have {size:,} characters together, at most {LARGEST_FIELDS:,} are stored: "
+            f"The case's fields have {size:,} bytes together, at most {LARGEST_FIELDS:,} are stored: "
             "split the case, or shorten its steps.",
             field="fields",
         )
+
+
+def _check_tags(tags: Sequence[Any]) -> None:
+    if len(tags) > MOST_TAGS:
+        raise Refused(
+            Code.INVALID_VALUE,
+            f"The case would have {len(tags)} tags, at most {MOST_TAGS} are stored: remove some (removeTags).",
+            field="tags",
+        )
+
+
+def _check_sizes(documents: Mapping[int, Document], patch: CasePatch, locked: Mapping[int, Any]) -> None:
+    """Raise Refused where *patch* made a case too large; what was so before does not hinder other changes."""
+    errors: dict[int, list[Refused]] = {}
+    for case_id, document in documents.items():
+        try:
+            if patch.fields:
+                _check_size(document["fields"])
+            if patch.tags or patch.add_tags:
+                _check_tags(document["tags"])
+        except Refused as refused:
+            errors[case_id] = [refused]
+    raise_for_cases(errors, locked)
 
 
 async def _lock(work: Work, project_id: int, refs: Sequence[CaseRef]) -> dict[int, Any]:
@@ -268,12 +246,12 @@ async def _lock(work: Work, project_id: int, refs: Sequence[CaseRef]) -> dict[in
     ids, numbers = split_refs(refs)
     rows = await work.connection.fetch(_SQL["lock_cases"], project_id, ids, numbers)
     by_ref: dict[CaseRef, Any] = {row["id"]: row for row in rows} | {f"C-{row['number']}": row for row in rows}
-    missing = [ref for ref in refs if ref not in by_ref]
+    missing = list(dict.fromkeys(ref for ref in refs if ref not in by_ref))
     if missing and len(refs) == 1:
         raise NotFoundOrDenied
     if missing:
-        errors = [{"caseId": ref, **_error_document(NotFoundOrDenied())} for ref in missing]
-        raise refuse_bulk(errors, len(refs), "cases")
+        error = {"caseIds": missing, **NotFoundOrDenied().document()}
+        raise refuse_bulk([(listed(missing), error)], bad=len(missing), total=len(refs), noun="cases")
     return {by_ref[ref]["id"]: by_ref[ref] for ref in refs}
 
 
@@ -287,12 +265,21 @@ async def _apply(
     if patch.lifecycle_state_id is not None:
         references.lifecycle_state(patch.lifecycle_state_id)
     environment_ids = references.environment_list(patch.environment_ids or ())
-    tags, added, removed = (
-        references.tag_list(given) for given in (patch.tags or (), patch.add_tags, patch.remove_tags)
-    )
+    estimate = None
+    tags: list[int] = []
+    removed: list[int] = []
+    refusals: list[Refused] = []
+    with _noting(refusals):
+        tags = references.tag_list([*(patch.tags or ()), *patch.add_tags])
+    with _noting(refusals):
+        removed = references.tag_list(patch.remove_tags)
+    with _noting(refusals):
+        estimate = None if patch.estimate is None else read_estimate(patch.estimate)
+    if refusals:
+        raise together(refusals)
     dropped = []
     if patch.fields is not None or patch.template_id is not None:
-        dropped = await _apply_fields(work, project_id, locked, patch)
+        dropped = await write_fields(work, project_id, locked, template_id=patch.template_id, given=patch.fields or {})
     await work.connection.execute(
         _SQL["update_cases"],
         project_id,
@@ -301,69 +288,17 @@ async def _apply(
         patch.folder_id,
         patch.template_id,
         patch.lifecycle_state_id,
-        None if patch.estimate is None else read_estimate(patch.estimate),
+        estimate,
     )
     if patch.tags is not None:
         await work.connection.execute(_SQL["delete_tags"], ids, tags, True)
     if removed:
         await work.connection.execute(_SQL["delete_tags"], ids, removed, False)
-    if tags or added:
-        await work.connection.execute(_SQL["put_tags"], ids, [*tags, *added])
+    if tags:
+        await work.connection.execute(_SQL["put_tags"], ids, tags)
     if patch.environment_ids is not None:
         await work.connection.execute(_SQL["put_environments"], ids, environment_ids)
     return dropped
-
-
-async def _apply_fields(work: Work, project_id: int, locked: Mapping[int, Any], patch: CasePatch) -> list[str]:
-    held = {row["template_id"] for row in locked.values()}
-    templates = await load_templates(work, project_id, also=held)
-    if patch.template_id is not None:
-        target = _template(templates, patch.template_id)
-        if not target.available and patch.template_id not in held:
-            raise NotFoundOrDenied
-        groups = {target.id: list(locked)}
-    else:
-        groups = {}
-        for case_id, row in locked.items():
-            groups.setdefault(row["template_id"], []).append(case_id)
-    dropped: list[str] = []
-    for template_id, ids in groups.items():
-        template = templates[template_id]
-        values, refusals = template.read(patch.fields or {})
-        if refusals:
-            raise together(refusals)
-        if patch.template_id is not None:
-            rows = await work.connection.fetch(_SQL["keep_fields"], ids, list(template.fields))
-            dropped += [row["label"] for row in rows]
-        await _put_fields(work, ids, template, values)
-        if patch.template_id is not None:
-            defaults = {field.id: field.default for field in template.fields.values() if field.id not in values}
-            await work.connection.execute(_SQL["put_values"], ids, _value_rows(template, defaults), False)
-        await _require_fields(work, project_id, ids, template)
-    return dropped
-
-
-async def _put_fields(work: Work, ids: Sequence[int], template: Template, values: Mapping[int, Any]) -> None:
-    steps = [field_id for field_id in values if template.fields[field_id].type == "STEPS"]
-    cleared = [field_id for field_id, value in values.items() if value is None and field_id not in steps]
-    if cleared:
-        await work.connection.execute(_SQL["delete_values"], ids, cleared)
-    if rows := _value_rows(template, values):
-        await work.connection.execute(_SQL["put_values"], ids, rows, True)
-    if steps:
-        await work.connection.execute(_SQL["delete_steps"], ids, steps)
-    if rows := _step_rows(template, values):
-        await work.connection.execute(_SQL["insert_steps"], ids, rows)
-
-
-async def _require_fields(work: Work, project_id: int, ids: Sequence[int], template: Template) -> None:
-    """Raise Refused unless every case has a value in each required field."""
-    if not any(field.required for field in template.fields.values()):
-        return
-    for document in (await case_documents(work, project_id, ids)).values():
-        values = {field.id: document["fields"].get(field.system_name) for field in template.fields.values()}
-        if missing := template.missing(values):
-            raise together(missing)
 
 
 def _content(document: Document) -> Document:
@@ -375,14 +310,23 @@ def _content(document: Document) -> Document:
 
 
 async def _record(
-    work: Work, project_id: int, ids: Sequence[int], *, action: str, versions_before: Mapping[int, int]
+    work: Work,
+    project_id: int,
+    documents: Mapping[int, Document],
+    *,
+    action: str,
+    versions_before: Mapping[int, int],
 ) -> None:
-    """Keep the cases' present versions in their history, and the change in the audit log."""
-    documents = await case_documents(work, project_id, ids)
-    versions = [documents[case_id]["version"] for case_id in ids]
-    snapshots = [{key: documents[case_id][key] for key in _CONTENT if key in documents[case_id]} for case_id in ids]
+    """Keep what the cases are now as their next versions, and the change in the audit log."""
+    versions = {case_id: versions_before.get(case_id, 0) + 1 for case_id in documents}
+    snapshots = [{key: document[key] for key in _CONTENT if key in document} for document in documents.values()]
     await work.connection.execute(
-        _SQL["insert_case_versions"], ids, versions, snapshots, work.actor.user_id, work.actor.api_key_id
+        _SQL["insert_case_versions"],
+        list(documents),
+        list(versions.values()),
+        snapshots,
+        work.actor.user_id,
+        work.actor.api_key_id,
     )
     work.changes.extend(
         Change(
@@ -391,7 +335,7 @@ async def _record(
             object_id=case_id,
             project_id=project_id,
             version_before=versions_before.get(case_id),
-            version_after=documents[case_id]["version"],
+            version_after=version,
         )
-        for case_id in ids
+        for case_id, version in versions.items()
     )

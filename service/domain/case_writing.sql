@@ -67,47 +67,6 @@ UPDATE cases SET
     estimate_seconds = CASE WHEN $7::integer IS NULL THEN estimate_seconds ELSE nullif($7, 0) END
 WHERE project_id = $1 AND id = ANY ($2::bigint[]);
 
--- name: delete_values
--- Cases $1 lose the values of fields $2.
-DELETE FROM case_field_values WHERE case_id = ANY ($1::bigint[]) AND field_id = ANY ($2::bigint[]);
-
--- name: delete_steps
--- Cases $1 lose the steps of fields $2.
-DELETE FROM case_steps WHERE case_id = ANY ($1::bigint[]) AND field_id = ANY ($2::bigint[]);
-
--- name: keep_fields
--- Cases $1 lose all values but those of fields $2; the labels of the fields that were lost.
-WITH lost_values AS (
-    DELETE FROM case_field_values WHERE case_id = ANY ($1::bigint[]) AND field_id <> ALL ($2::bigint[])
-    RETURNING field_id
-), lost_steps AS (
-    DELETE FROM case_steps WHERE case_id = ANY ($1::bigint[]) AND field_id <> ALL ($2::bigint[])
-    RETURNING field_id
-)
-SELECT f.label
-FROM fields f
-WHERE f.id IN (SELECT field_id FROM lost_values UNION SELECT field_id FROM lost_steps)
-ORDER BY lower(f.label);
-
--- name: put_values
--- Cases $1 get the values $2, a JSON array of {field_id, type, value}; unless $3, only where there is none yet.
-INSERT INTO case_field_values (case_id, field_id, type, value)
-SELECT wanted.case_id, v.field_id, v.type, v.value
-FROM unnest($1::bigint[]) AS wanted (case_id)
-CROSS JOIN jsonb_to_recordset($2::jsonb) AS v (field_id bigint, type text, value jsonb)
-WHERE $3::boolean
-    OR NOT EXISTS (SELECT FROM case_field_values h WHERE h.case_id = wanted.case_id AND h.field_id = v.field_id)
-ON CONFLICT (case_id, field_id) DO UPDATE SET value = excluded.value;
-
--- name: insert_steps
--- Cases $1 get the steps $2, a JSON array.
-INSERT INTO case_steps (case_id, field_id, position, step, expected_result, actual_result, notes)
-SELECT case_id, s.field_id, s.position, coalesce(s.step, ''), coalesce(s."expectedResult", ''),
-    coalesce(s."actualResult", ''), coalesce(s.notes, '')
-FROM unnest($1::bigint[]) AS case_id
-CROSS JOIN jsonb_to_recordset($2::jsonb) AS s (
-    field_id bigint, position smallint, step text, "expectedResult" text, "actualResult" text, notes text);
-
 -- name: delete_tags
 -- Cases $1 lose the tags $2, or with $3 all others.
 DELETE FROM case_tags WHERE case_id = ANY ($1::bigint[]) AND (tag_id = ANY ($2::bigint[])) <> $3::boolean;

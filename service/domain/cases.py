@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from service.domain.case_references import CaseRef, load_references, split_refs
-from service.domain.fields import load_templates
-from service.domain.pages import DEFAULT_LIMIT, Cursor, page
+from service.domain.fields import Field, find_field, load_templates
+from service.domain.pages import DEFAULT_LIMIT, ENVELOPE, LARGEST_ANSWER, Cursor, fitting, page
 from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
@@ -67,12 +69,22 @@ async def get_case(work: Work, project_id: int, ref: CaseRef) -> Document:
     rows = await work.connection.fetch(_SQL["case_documents"], project_id, ids, numbers)
     if not rows:
         raise NotFoundOrDenied
-    document: Document = rows[0]["document"]
-    return document
+    return _with_links_that_fit(rows[0]["document"])
+
+
+def _with_links_that_fit(document: Document) -> Document:
+    """Return *document* with as many links as one answer has room for; what else a case holds is limited as it is."""
+    if not (links := document["links"]):
+        return document
+    rest = len(orjson.dumps({**document, "links": []}))
+    shown = links[: fitting(links, LARGEST_ANSWER - ENVELOPE - rest)]
+    if len(shown) == len(links):
+        return document
+    return {**document, "links": shown, "truncated": f"Only {len(shown)} of {len(links)} links are shown, the oldest."}
 
 
 async def case_documents(work: Work, project_id: int, ids: Sequence[int]) -> dict[int, Document]:
-    """Return everything about the cases of those ids, by id."""
+    """Return everything about the cases of those ids, by id and in the order of their numbers."""
     rows = await work.connection.fetch(_SQL["case_documents"], project_id, ids, [])
     return {row["id"]: row["document"] for row in rows}
 
@@ -119,9 +131,9 @@ async def list_cases(
     )
     place = Cursor("list_test_cases", filters, sort)
     order = SORTS[sort]
-    key = place.read(cursor, str if order.value_type is dt.datetime else order.value_type, int) or [None, None]
+    key = place.read(cursor) or [None, None]
     if order.value_type is dt.datetime and key[0] is not None:
-        key[0] = _moment(key[0])
+        key[0] = dt.datetime.fromisoformat(key[0])
     total = await work.connection.fetchval(COUNT, *filters)
     rows = await work.connection.fetch(LISTINGS[sort], *filters, *key, limit + 1)
     items = await case_items(work, [row["id"] for row in rows])
@@ -137,7 +149,7 @@ async def search_cases(
     number = _NUMBER.fullmatch(query.strip())
     exact = int(number[1]) if number else None
     place = Cursor("search_test_cases", project_id, words)
-    key = place.read(cursor, int, int) or [None, None]
+    key = place.read(cursor) or [None, None]
     total = await work.connection.fetchval(COUNT_FOUND, project_id, patterns, exact)
     rows = await work.connection.fetch(SEARCH, project_id, patterns, exact, *key, limit + 1)
     items = await case_items(work, [row["id"] for row in rows])
@@ -151,29 +163,34 @@ async def _wanted_fields(
     templates = await load_templates(work, project_id, template_id)
     if template_id is not None and not templates:
         raise NotFoundOrDenied
+    known = [field for template in templates.values() for field in template.fields.values() if field.type != "STEPS"]
     wanted = []
     for key, value in (fields or {}).items():
-        field = next((found for template in templates.values() if (found := template.find(key))), None)
-        if field is None or field.type == "STEPS":
-            names = {
-                field.system_name for t in templates.values() for field in t.fields.values() if field.type != "STEPS"
-            }
+        variants = find_field(known, key)
+        if not variants:
+            names = ", ".join(sorted({field.system_name for field in known})) or "none"
             raise Refused(
                 Code.INVALID_VALUE,
-                f"There is no field {key[:100]!r} to filter by. There are: {', '.join(sorted(names)) or 'none'}.",
+                f"There is no field {key[:100]!r} to filter by. There are: {names}.",
                 field=key[:100],
             )
-        read = field.read(value)
+        read = _read_by_any(variants, value)
         if read is None:
             raise Refused(
-                Code.INVALID_VALUE, f"Give field {field.label} a value to filter by, or leave it out.", field=key[:100]
+                Code.INVALID_VALUE,
+                f"Give field {variants[0].label} a value to filter by, or leave it out.",
+                field=key[:100],
             )
-        wanted.append({"field_id": field.id, "value": read})
+        wanted.append({"field_id": variants[0].id, "value": read})
     return wanted or None
 
 
-def _moment(text: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(Code.INVALID_CURSOR, "This cursor is not one of ours: leave it out to start anew.") from None
+def _read_by_any(variants: Sequence[Field], value: Any) -> Any:
+    """Return *value* as it is stored in the first template whose options allow it."""
+    *others, last = variants
+    for field in others:
+        try:
+            return field.read(value)
+        except Refused:
+            continue
+    return last.read(value)

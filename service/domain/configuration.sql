@@ -26,7 +26,7 @@ SELECT json_build_object(
 ) AS document
 FROM lifecycle_states s
 WHERE s.enabled AND ($2::text IS NULL OR s.context = $2)
-    AND (s.all_projects
+    AND (s.all_projects OR s.is_default
         OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.lifecycle_state_id = s.id))
 ORDER BY s.context, s.position, s.id;
 

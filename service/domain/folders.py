@@ -14,7 +14,7 @@ from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from service.domain.work import Document, Work
 
@@ -24,23 +24,42 @@ DEEPEST = 20
 ROOT = 0
 
 
-async def list_folders(work: Work, project_id: int) -> Document:
-    """Return the whole tree, depth-first, each folder with its path and the number of cases directly in it."""
+async def list_folders(work: Work, project_id: int, *, parent_id: int = ROOT) -> Document:
+    """Return the tree below a folder, depth-first, each folder with its path and the number of cases directly in it.
+
+    Of a tree too large for one answer the upper levels are shown, as many as fit.
+    """
     rows = await work.connection.fetch(_SQL["folders"], project_id)
     children: dict[int | None, list[asyncpg.Record]] = {}
     for row in rows:
         children.setdefault(row["parent_id"], []).append(row)
+    above = ""
+    if parent_id != ROOT:
+        above = (await get_folder(work, project_id, parent_id))["path"]
+    levels: list[int] = []
     items: list[Document] = []
-    waiting = [(row, "") for row in reversed(children.get(None, []))]
+    waiting = [(row, above, 1) for row in reversed(children.get(parent_id or None, []))]
     while waiting:
-        row, above = waiting.pop()
+        row, above, level = waiting.pop()
         path = f"{above} / {row['name']}" if above else row["name"]
         item: Document = {"id": row["id"], "name": row["name"]}
         if row["parent_id"] is not None:
             item["parentId"] = row["parent_id"]
         items.append({**item, "path": path, "caseCount": row["case_count"]})
-        waiting += [(child, path) for child in reversed(children.get(row["id"], []))]
-    return whole_list(items)
+        levels.append(level)
+        waiting += [(child, path, level + 1) for child in reversed(children.get(row["id"], []))]
+    return _upper_levels(items, levels)
+
+
+def _upper_levels(items: Sequence[Document], levels: Sequence[int]) -> Document:
+    for deepest in range(max(levels, default=1), 0, -1):
+        document = whole_list([item for item, level in zip(items, levels, strict=True) if level <= deepest])
+        if "truncated" not in document:
+            break
+    if (shown := len(document["items"])) < len(items):
+        document["total"] = len(items)
+        document["truncated"] = f"Only {shown} of {len(items)} folders are shown: pass parentId to see those below one."
+    return document
 
 
 async def get_folder(work: Work, project_id: int, folder_id: int) -> Document:
@@ -55,6 +74,7 @@ async def create_folder(
     work: Work, project_id: int, *, name: str, parent_id: int = ROOT, description: str = ""
 ) -> Document:
     """Create a folder, the last among its siblings."""
+    await _lock_tree(work, project_id)
     depth = 1
     if parent_id != ROOT:
         depth = await _depth(work, project_id, parent_id) + 1
@@ -80,6 +100,7 @@ async def update_folder(
     expected_version: int | None = None,
 ) -> Document:
     """Rename, move or reorder a folder; what is None stays. Moving takes the sub-tree along."""
+    await _lock_tree(work, project_id)
     row = await work.connection.fetchrow(_SQL["lock_folder"], project_id, folder_id)
     if row is None:
         raise NotFoundOrDenied
@@ -113,6 +134,7 @@ async def update_folder(
 
 async def delete_folder(work: Work, project_id: int, folder_id: int) -> Document:
     """Delete a folder that has neither cases nor sub-folders, and return it as it was."""
+    await _lock_tree(work, project_id)
     row = await work.connection.fetchrow(_SQL["lock_folder"], project_id, folder_id)
     if row is None:
         raise NotFoundOrDenied
@@ -141,6 +163,11 @@ async def delete_folder(work: Work, project_id: int, folder_id: int) -> Document
     return {**document, "deleted": True}
 
 
+async def _lock_tree(work: Work, project_id: int) -> None:
+    """Let no other folder of the project change until this call ends: a move is checked against the whole tree."""
+    await work.connection.execute(_SQL["lock_tree"], project_id)
+
+
 async def _depth(work: Work, project_id: int, folder_id: int) -> int:
     depth: int | None = await work.connection.fetchval(_SQL["folder_depth"], project_id, folder_id)
     if depth is None:
@@ -153,7 +180,10 @@ async def _move(work: Work, project_id: int, folder_id: int, *, depth: int, new_
     if new_parent is not None:
         new_depth = await _depth(work, project_id, new_parent) + 1
         if await work.connection.fetchval(_SQL["is_in_subtree"], project_id, new_parent, folder_id):
-            raise Refused(Code.INVALID_MOVE, "A folder cannot be moved under itself or one of its sub-folders.")
+            raise Refused(
+                Code.INVALID_MOVE,
+                "A folder cannot be moved under itself or one of its sub-folders: choose another parentId.",
+            )
     await work.connection.execute(_SQL["move_folder"], project_id, folder_id, new_parent, new_depth - depth)
 
 

@@ -31,6 +31,10 @@ FROM folders f
 JOIN upward u ON u.parent_id IS NULL
 WHERE f.project_id = $1 AND f.id = $2;
 
+-- name: lock_tree
+-- The folders of project $1 change one call at a time. New cases wait as well, since they raise the project's number.
+SELECT p.id FROM projects p WHERE p.id = $1 FOR NO KEY UPDATE;
+
 -- name: lock_folder
 -- Folder $2 of project $1, locked against other changes.
 SELECT f.parent_id, f.depth, f.name, f.description, f.position, f.version
@@ -41,7 +45,6 @@ FOR UPDATE;
 -- name: folder_depth
 -- How deep folder $2 of project $1 is.
 SELECT f.depth FROM folders f WHERE f.project_id = $1 AND f.id = $2;
-
 
 -- name: is_in_subtree
 -- Whether folder $2 of project $1 is folder $3 or below it.

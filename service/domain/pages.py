@@ -19,52 +19,56 @@ if TYPE_CHECKING:
 # Characters of JSON; a model reads about four of them as one token.
 DEFAULT_PAGE = 20_000
 LARGEST_ANSWER = 80_000
+# What stands around the items: total, cursor, the note of what is left out.
+ENVELOPE = 500
+
+REST = "Ask an administrator to disable what is no longer used, or find single objects with the list and search tools."
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 200
 
 
-def whole_list(items: Sequence[Document], **others: Any) -> Document:
-    """Return all *items* with their number; a list that would flood the reader is cut, and says so."""
-    room = LARGEST_ANSWER - len(orjson.dumps(others))
-    shown = items[: _fitting(items, room)]
+def whole_list(items: Sequence[Document], *, rest: str = REST, **others: Any) -> Document:
+    """Return all *items* with their number; a list that would flood the reader is cut, and says how to get the rest."""
+    shown = items[: fitting(items, LARGEST_ANSWER - ENVELOPE - len(orjson.dumps(others)))]
     document: Document = {"items": shown, "total": len(items), **others}
     if len(shown) < len(items):
-        document["truncated"] = (
-            f"Only the first {len(shown)} of {len(items)} are shown. Ask an administrator to disable or move "
-            "what is no longer used, or look for single objects with the search and list tools."
-        )
+        document["truncated"] = f"Only {len(shown)} of {len(items)} are shown. {rest}"
     return document
 
 
 class Cursor:
-    """Where a page ends: the sort key of its last item, bound to the query that it belongs to.
+    """Where a page ends: the sort key of its last item, with a check sum over it and the query that it belongs to.
 
     A cursor is a place, not a right: access is checked on every call, and one that is made up only moves the start.
     """
 
     def __init__(self, *query: Any) -> None:
-        self._query = hashlib.sha256(orjson.dumps(query, default=str)).hexdigest()[:12]
+        self._query = orjson.dumps(query, default=str)
 
-    def read(self, cursor: str | None, *types: type) -> list[Any] | None:
-        """Return the sort key in *cursor*, or None for the first page."""
+    def read(self, cursor: str | None) -> list[Any] | None:
+        """Return the sort key in *cursor*, or None for the first page; raise Refused if it is not of this query."""
         if cursor is None:
             return None
+        key: list[Any]
         try:
-            key: list[Any]
-            query, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=="))
+            check, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=="))
         except (binascii.Error, ValueError, TypeError):
-            raise Refused(Code.INVALID_CURSOR, "This cursor is not one of ours: leave it out to start anew.") from None
-        if query != self._query or [type(part) for part in key] != list(types):
+            check, key = None, []
+        if check != self._check(key):
             raise Refused(
                 Code.INVALID_CURSOR,
-                "This cursor belongs to another query: repeat the arguments that gave it, or leave it out.",
+                "This cursor does not belong to these arguments: repeat those that gave it, or leave it out to start "
+                "with the first page.",
             )
         return key
 
     def write(self, key: Sequence[Any]) -> str:
         """Return the cursor for what follows *key*."""
-        return base64.urlsafe_b64encode(orjson.dumps([self._query, *key])).decode().rstrip("=")
+        return base64.urlsafe_b64encode(orjson.dumps([self._check(key), *key])).decode().rstrip("=")
+
+    def _check(self, key: Sequence[Any]) -> str:
+        return hashlib.sha256(self._query + orjson.dumps(list(key))).hexdigest()[:12]
 
 
 def page(
@@ -75,16 +79,15 @@ def page(
     *key* gives the sort key of the item at an index. A page ends early where it would flood the reader.
     """
     room = DEFAULT_PAGE if limit <= DEFAULT_LIMIT else LARGEST_ANSWER
-    shown = items[: min(limit, _fitting(items, room))]
+    shown = items[: min(limit, fitting(items, room - ENVELOPE))]
     document: Document = {"items": shown, "total": total}
     if len(shown) < len(items):
         document["nextCursor"] = cursor.write(key(len(shown) - 1))
     return document
 
 
-def _fitting(items: Sequence[Document], room: int) -> int:
+def fitting(items: Sequence[Document], room: int) -> int:
     """Return how many of *items* fit into *room* characters, but at least one."""
-    room -= 200
     for index, item in enumerate(items):
         room -= len(orjson.dumps(item)) + 1
         if room < 0:

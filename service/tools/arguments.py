@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _MAX_ID = 2**63 - 1
 # No object ever has it: an id that Postgres could not hold is looked up all the same, and found missing.
 _NO_ID = -1
+_DIGITS = re.compile(r"-?[0-9]{1,100}")
+
+#: Reading stops after so many faults: enough to correct, and no flood for a flood.
+MOST_FAULTS = 100
+_DEEPEST = 64
+_LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +39,20 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason} (expected {self.expected})" if self.path else self.reason
+        return f"{self.path}: {self.reason} (expected {self.expected})"
 
 
 @dataclass(slots=True)
 class Faults:
-    """What was found wrong while reading: all of it, so that one answer tells everything."""
+    """What was found wrong while reading: all of it up to MOST_FAULTS, so that one answer tells everything."""
 
     shape: list[Fault] = field(default_factory=list)
     value: list[Fault] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """Whether reading is to stop."""
+        return len(self.shape) + len(self.value) >= MOST_FAULTS
 
 
 class _Bad(Exception):  # noqa: N818 - carries a fault from a reader to its caller
@@ -99,28 +111,38 @@ def object_schema(arguments: Sequence[Argument]) -> dict[str, Any]:
 
 def read_object(arguments: Sequence[Argument], given: Mapping[str, Any], path: str, faults: Faults) -> dict[str, Any]:
     """Return the values of *given* by Python name, noting in *faults* what is wrong with them."""
-    values = {}
+    values: dict[str, Any] = {}
     known = {argument.name: argument for argument in arguments}
     for name, value in given.items():
+        if faults.full:
+            return values
         where = f"{path}.{_shown(name)}" if path else _shown(name)
         if (argument := known.get(name)) is None:
             faults.shape.append(Fault(path=where, reason="unknown argument", expected=_suggestion(name, known)))
         else:
             values[argument.python_name] = argument.kind.read(value, where, faults)
     for argument in arguments:
-        if argument.required and argument.name not in given:
+        if argument.required and argument.name not in given and not faults.full:
             where = f"{path}.{argument.name}" if path else argument.name
             faults.shape.append(Fault(path=where, reason="missing", expected=argument.kind.expected))
     return values
 
 
 def _shown(value: object) -> str:
-    text = str(value).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 60 else text[:60] + "…"  # noqa: PLR2004 - enough to recognise it
+    text = (
+        (value[: _LONGEST_SHOWN + 1] if isinstance(value, str) else str(value))
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )
+    return (text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…") or '""'
+
+
+def _quoted(value: str) -> str:
+    return repr(_shown(value)) if value else "empty text"
 
 
 def _suggestion(name: str, known: Mapping[str, Argument]) -> str:
-    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+    if close := difflib.get_close_matches(name[:_LONGEST_SHOWN], known, n=1, cutoff=0.5):
         return f"perhaps {close[0]}"
     return f"one of {', '.join(known)}" if known else "no arguments"
 
@@ -144,10 +166,9 @@ def _type_name(value: Any) -> str:
 
 def _as_integer(value: Any) -> int:
     if isinstance(value, str):
-        try:
-            return int(value) if value.isascii() and len(value) < 25 else int("")  # noqa: PLR2004 - more than any id
-        except ValueError:
-            raise _Bad(f"got {_shown(value)!r}") from None
+        if not _DIGITS.fullmatch(value):
+            raise _Bad(f"got {_quoted(value)}")
+        return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -181,6 +202,11 @@ def identifier(description: str | None = None) -> Kind:
     return described(kind, description) if description else kind
 
 
+def version() -> Kind:
+    """Return the kind of an object's versions."""
+    return integer(minimum=1, maximum=2**31 - 1)
+
+
 def case_identifier() -> Kind:
     """Return the kind of case references: the id as an integer, or the number as text such as `C-12`."""
 
@@ -188,7 +214,7 @@ def case_identifier() -> Kind:
         if isinstance(value, str) and value[:2] in {"C-", "c-"}:
             digits = value[2:]
             if not (digits.isascii() and digits.isdigit()):
-                raise _Bad(f"got {_shown(value)!r}")
+                raise _Bad(f"got {_quoted(value)}")
             number = int(digits[:20])
             return f"C-{number if number <= 2**31 - 1 else 0}"
         number = _as_integer(value)
@@ -205,7 +231,7 @@ def boolean(*, default: bool | None = None) -> Kind:
         if isinstance(value, str) and value in {"true", "false"}:
             return value == "true"
         if not isinstance(value, bool):
-            raise _Bad(_type_name(value) if not isinstance(value, str) else f"got {_shown(value)!r}")
+            raise _Bad(_type_name(value) if not isinstance(value, str) else f"got {_quoted(value)}")
         return value
 
     schema: dict[str, Any] = {"type": "boolean"}
@@ -214,8 +240,10 @@ def boolean(*, default: bool | None = None) -> Kind:
     return _kind(schema, "true or false", read)
 
 
-def check_storable(value: Any) -> None:
-    """Raise a shape fault for text that no database can hold: NUL, or half of a surrogate pair."""
+def check_storable(value: Any, depth: int = 0) -> None:
+    """Raise a shape fault for what no database can hold: NUL, half of a surrogate pair; or nested without end."""
+    if depth > _DEEPEST:
+        raise _Bad(f"it is nested more than {_DEEPEST} levels deep")
     if isinstance(value, str):
         if "\x00" in value:
             raise _Bad("it contains a NUL character")
@@ -225,11 +253,11 @@ def check_storable(value: Any) -> None:
             raise _Bad("it contains a lone surrogate, which is no character") from None
     elif isinstance(value, list):
         for item in value:
-            check_storable(item)
+            check_storable(item, depth + 1)
     elif isinstance(value, dict):
         for name, item in value.items():
             check_storable(name)
-            check_storable(item)
+            check_storable(item, depth + 1)
 
 
 def text(*, maximum: int, minimum: int = 0) -> Kind:
@@ -257,7 +285,7 @@ def choice(*options: str) -> Kind:
             raise _Bad(_type_name(value))
         check_storable(value)
         if value not in options:
-            raise _Bad(f"got {_shown(value)!r}", shape=False)
+            raise _Bad(f"got {_quoted(value)}", shape=False)
         return value
 
     return _kind({"type": "string", "enum": list(options)}, f"one of {', '.join(options)}", read)
@@ -274,21 +302,21 @@ def moment() -> Kind:
             parsed = dt.datetime.fromisoformat(value)
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
         except (ValueError, OverflowError):
-            raise _Bad(f"got {_shown(value)!r}", shape=False) from None
+            raise _Bad(f"got {_quoted(value)}", shape=False) from None
 
     schema = {"type": "string", "description": "RFC 3339, e.g. 2026-11-22T09:00:00Z"}
     return _kind(schema, "a time such as 2026-11-22T09:00:00Z", read)
 
 
 def id_or_name() -> Kind:
-    """Return the kind of references by id or by name."""
+    """Return the kind of references by id or by name. Digits as text may be either: the domain knows the names."""
 
     def read(value: Any) -> int | str:
         if isinstance(value, str):
             check_storable(value)
             if not value.strip():
                 raise _Bad("it is empty", shape=False)
-            return value if not value.isascii() or not value.isdigit() else _as_integer(value[:20])
+            return value
         number = _as_integer(value)
         return number if 0 <= number <= _MAX_ID else _NO_ID
 
@@ -318,7 +346,7 @@ def array(of: Kind, *, maximum: int, minimum: int = 0) -> Kind:
         if not minimum <= len(items) <= maximum:
             faults.value.append(Fault(path=path, reason=f"it has {len(items)} items", expected=expected))
             return None
-        return [of.read(item, f"{path}[{index}]", faults) for index, item in enumerate(items)]
+        return [of.read(item, f"{path}[{index}]", faults) for index, item in enumerate(items) if not faults.full]
 
     schema: dict[str, Any] = {"type": "array", "items": dict(of.schema), "maxItems": maximum}
     if minimum:

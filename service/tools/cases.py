@@ -24,6 +24,7 @@ from service.tools.arguments import (
     record,
     required,
     text,
+    version,
 )
 from service.tools.registry import read_tool, write_tool
 from service.tools.results import INTEGER, NAMED, STRING, TIME, page
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from service.domain.work import Document, Work
 
 MOST_CASES = 200
+MOST_ENVIRONMENTS = 30
 
 TITLE = text(minimum=1, maximum=255)
-TAGS = array(id_or_name(), maximum=50)
+TAGS = array(id_or_name(), maximum=case_writing.MOST_TAGS)
 FIELDS = described(
     mapping(),
     'Values by system name, label or id: {"priority": "High", "steps": [{"step": "Open /login", "expectedResult": '
@@ -45,7 +47,7 @@ FIELDS = described(
 )
 LIMIT = optional("limit", integer(minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT))
 CURSOR = optional("cursor", described(text(maximum=1_000), "nextCursor of the page before"))
-EXPECTED_VERSION = optional("expectedVersion", described(identifier(), "Refuse if the case has another version by now"))
+EXPECTED_VERSION = optional("expectedVersion", described(version(), "Refuse if the case has another version by now"))
 
 CONTENT = (
     optional("folderId", identifier("0: the root")),
@@ -53,8 +55,8 @@ CONTENT = (
     optional("lifecycleStateId", identifier()),
     optional("fields", FIELDS),
     optional("tags", described(TAGS, "Tags by name or id")),
-    optional("environmentIds", array(identifier(), maximum=100)),
-    optional("estimate", described(text(maximum=30), "1h 30m, 90m, 30s or 1:30:00")),
+    optional("environmentIds", array(identifier(), maximum=MOST_ENVIRONMENTS)),
+    optional("estimate", described(text(maximum=30), "1h 30m, 90m, 30s or 1:30:00; 0: none")),
 )
 PATCH = (
     optional("title", TITLE),
@@ -100,19 +102,25 @@ CASE = object_of(
         "estimateSeconds": INTEGER,
         "latestResult": object_of({"status": STRING, "runId": INTEGER, "run": STRING, "at": TIME}),
         "dropped": array_of(STRING),
+        "truncated": STRING,
     },
 )
-MANY = object_of({"items": array_of(ITEM), "total": INTEGER}, {"dropped": array_of(STRING), "truncated": STRING})
+MANY = object_of({"items": array_of(ITEM), "total": INTEGER}, {"truncated": STRING})
+CHANGED = object_of(
+    {"items": array_of(ITEM), "total": INTEGER, "changed": INTEGER},
+    {"dropped": array_of(STRING), "truncated": STRING},
+)
 
 
 @read_tool(
     title="List test cases",
     description="List a project's test cases by filters, a page at a time, without steps and long texts (those: "
-    "get_test_case). All filters must match; all tags too; fields compares by equality. total counts every match. "
+    "get_test_case). All filters must match; all tags too; fields compares by equality "
+    "(a MULTI_SELECT: has all given). total counts every match. "
     "For words in titles use search_test_cases. "
     'Example: {"project": 1, "fields": {"priority": "High"}, "sort": "-updated", "limit": 20}',
     arguments=(
-        optional("folderId", identifier("0: the root")),
+        optional("folderId", identifier("With all below it, unless includeSubfolders is false; so 0, the root: all")),
         optional("includeSubfolders", boolean(default=True)),
         optional("templateId", identifier()),
         optional("lifecycleStateId", identifier()),
@@ -170,8 +178,8 @@ async def get_test_case(work: Work, *, project: int, case_id: CaseRef) -> Docume
     creates=True,
 )
 async def create_test_case(work: Work, *, project: int, **draft: Any) -> Document:
-    [case_id] = await case_writing.create_cases(work, project, [CaseDraft(**draft)])
-    return await reading.get_case(work, project, case_id)
+    [document] = await case_writing.create_cases(work, project, [CaseDraft(**draft)])
+    return document
 
 
 @write_tool(
@@ -189,7 +197,8 @@ async def create_test_case(work: Work, *, project: int, **draft: Any) -> Documen
 )
 async def create_test_cases(work: Work, *, project: int, cases: list[dict[str, Any]], folder_id: int = 0) -> Document:
     drafts = [CaseDraft(**{"folder_id": folder_id, **draft}) for draft in cases]
-    return await _many(work, await case_writing.create_cases(work, project, drafts))
+    created = await case_writing.create_cases(work, project, drafts)
+    return whole_list(await reading.case_items(work, [document["id"] for document in created]))
 
 
 @write_tool(
@@ -197,7 +206,7 @@ async def create_test_cases(work: Work, *, project: int, cases: list[dict[str, A
     description="Change a test case; what is not sent stays. Sent steps replace all steps, tags replaces all tags "
     "(addTags and removeTags change some). A new template keeps the fields that it shares and drops the others, which "
     "the answer names. Returns the case; if nothing changed, its version is the same. "
-    'Example: {"project": 1, "caseId": "C-12", "title": "Login locks after 5 attempts", "addTags": []}',
+    'Example: {"project": 1, "caseId": "C-12", "title": "Login locks after 5 attempts", "addTags": ["smoke"]}',
     arguments=(required("caseId", case_identifier()), *PATCH, EXPECTED_VERSION),
     returns=CASE,
     permissions=(Permission.EDIT_TEST_CASES,),
@@ -216,14 +225,15 @@ async def update_test_case(
 @write_tool(
     title="Update test cases",
     description="Apply the same change to up to 200 test cases: move, retag, change state or fields; all or nothing. "
-    "With maxAffected, nothing is stored if more cases than that would change. Returns the cases. "
-    'Example: {"project": 1, "caseIds": ["C-1", "C-2"], "addTags": [], "maxAffected": 2}',
+    "With maxAffected, nothing is stored if more cases than that would change. Returns the cases, and how "
+    "many changed. "
+    'Example: {"project": 1, "caseIds": ["C-1", "C-2"], "addTags": ["regression"], "maxAffected": 2}',
     arguments=(
         required("caseIds", array(case_identifier(), minimum=1, maximum=MOST_CASES)),
         *PATCH,
         optional("maxAffected", integer(minimum=0, maximum=MOST_CASES)),
     ),
-    returns=MANY,
+    returns=CHANGED,
     permissions=(Permission.EDIT_TEST_CASES, Permission.BULK_EDIT_TEST_CASES),
     destructive=True,
 )
@@ -231,12 +241,8 @@ async def update_test_cases(
     work: Work, *, project: int, case_ids: list[CaseRef], max_affected: int | None = None, **patch: Any
 ) -> Document:
     updated = await case_writing.update_cases(work, project, case_ids, CasePatch(**patch), max_affected=max_affected)
-    return await _many(work, updated.ids, dropped=updated.dropped)
-
-
-async def _many(work: Work, ids: list[int], *, dropped: list[str] | None = None) -> Document:
-    others = {"dropped": dropped} if dropped else {}
-    return whole_list(await reading.case_items(work, ids), **others)
+    items = whole_list(await reading.case_items(work, updated.ids), changed=updated.changed)
+    return {**items, "dropped": updated.dropped} if updated.dropped else items
 
 
 TOOLS = (

@@ -36,14 +36,16 @@ async def get_projects(work: Work, *, include_completed: bool = False) -> Docume
 @read_tool(
     title="List folders",
     description="List a project's whole folder tree, depth-first: id, name, parentId, path (Login / MFA) and the "
-    "number of cases directly in each. For the cases in a folder call list_test_cases. "
+    "number of cases directly in each; with parentId, only what is below that folder. For the cases in a folder call "
+    "list_test_cases. "
     'Example: {"project": 1}',
+    arguments=(optional("parentId", identifier()),),
     returns=listing(
         record({"id": INTEGER, "name": STRING, "path": STRING, "caseCount": INTEGER}, {"parentId": INTEGER})
     ),
 )
-async def get_folders(work: Work, *, project: int) -> Document:
-    return await folders.list_folders(work, project)
+async def get_folders(work: Work, *, project: int, parent_id: int = folders.ROOT) -> Document:
+    return await folders.list_folders(work, project, parent_id=parent_id)
 
 
 @read_tool(

@@ -68,16 +68,14 @@ class ToolHost:
             errors = [_fault_document(fault) for fault in faults]
             return _failure(Refused(Code.INVALID_VALUE, _told(tool, faults), errors=errors).document())
         try:
-            return CallResult(structured=await self._run(tool, caller, values, arguments))
+            return CallResult(structured=await self._run(tool, caller, values))
         except DatabaseUnavailable as error:
             _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes an answer
             return _failure(_error_document(error, tool, caller))
 
-    async def _run(
-        self, tool: Tool, caller: Identity, values: dict[str, Any], arguments: Mapping[str, Any]
-    ) -> Document:
+    async def _run(self, tool: Tool, caller: Identity, values: dict[str, Any]) -> Document:
         dry_run = values.pop("dry_run", False)
         idempotency_key = values.pop("idempotency_key", None)
         if dry_run:
@@ -87,7 +85,7 @@ class ToolHost:
         if tool.in_project:
             gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=tool.permissions)
         async with self._gateway.workspace(caller.schema_name, read_only=tool.read_only, gate=gate) as connection:
-            replay = _Replay(connection, actor, idempotency_key, arguments)
+            replay = _Replay(connection, actor, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:
                 return answer
             work = Work(connection=connection, actor=actor)
@@ -101,7 +99,10 @@ class ToolHost:
 
 
 class _Replay:
-    """The first answer to a call with an idempotency key, kept for 24 hours; without a key, nothing."""
+    """The first answer to a call with an idempotency key, kept for 24 hours; without a key, nothing.
+
+    *arguments* are those that were read, so that a repetition may write "6" for 6.
+    """
 
     def __init__(
         self, connection: WorkspaceConnection, actor: Actor, key: str | None, arguments: Mapping[str, Any]
@@ -114,8 +115,8 @@ class _Replay:
     async def first_answer(self) -> Document | None:
         if self._key is None:
             return None
-        asked = {name: value for name, value in self._arguments.items() if name != "idempotencyKey"}
-        digest = hashlib.sha256(orjson.dumps([self._actor.tool, asked], option=orjson.OPT_SORT_KEYS)).digest()
+        asked = [self._actor.tool, self._arguments]
+        digest = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
         await self._connection.execute(_SQL["forget_old_answers"], self._actor.api_key_id)
         # Of two calls at once, the second waits here until the first has committed or rolled back.
         claimed = await self._connection.fetchval(

@@ -1,0 +1,391 @@
+"""Projects of their own for these tests, and what an administrator sets up in them, by SQL as the workspace's role."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from service.tools.catalog import TOOLS
+from tenancy.connection import connect
+from tenancy.session import as_workspace
+from tests.conftest import ToolFailed
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from service.tools.registry import Tool
+    from tests.conftest import Client, Tenant
+
+_COUNTER = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Sql:
+    """Queries as the role of one workspace, each in a transaction of its own."""
+
+    connection: asyncpg.Connection
+    schema_name: str
+
+    async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self.connection.transaction(), as_workspace(self.connection, self.schema_name) as workspace:
+            return list(await workspace.fetch(query, *arguments))
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        rows = await self.rows(query, *arguments)
+        return rows[0][0] if rows else None
+
+    async def new_project(self, name: str, *, default_access: str = "GLOBAL_ROLE") -> int:
+        return await self.value(
+            "INSERT INTO projects (name, default_access) VALUES ($1, $2) RETURNING id",
+            f"{name} {next(_COUNTER)}",
+            default_access,
+        )
+
+    async def new_template(self, name: str, *, project: int | None = None, fields: tuple[int, ...] = ()) -> int:
+        """Add a template, for one project or for all, with fields in it."""
+        template = await self.value(
+            "INSERT INTO templates (name, all_projects) VALUES ($1, $2) RETURNING id",
+            f"{name} {next(_COUNTER)}",
+            project is None,
+        )
+        if project is not None:
+            await self.make_available(project, template_id=template)
+        for field in fields:
+            await self.rows("INSERT INTO template_fields (template_id, field_id) VALUES ($1, $2)", template, field)
+        return template
+
+    async def new_field(
+        self, system_name: str, kind: str, *, label: str | None = None, options: dict[str, str] | None = None
+    ) -> int:
+        """Add a field of cases; *options* are labels by value."""
+        field = await self.value(
+            "INSERT INTO fields (system_name, label, type) VALUES ($1, $2, $3) RETURNING id",
+            system_name,
+            label or system_name.replace("_", " ").capitalize(),
+            kind,
+        )
+        if options:
+            await self.set_options(field, kind, options)
+        if kind == "STEPS":
+            await self.rows(
+                """
+                INSERT INTO field_slots (field_id, slot, label, position)
+                SELECT $1, s.slot, s.slot, s.place
+                FROM unnest(ARRAY['step', 'expectedResult', 'actualResult', 'notes']) WITH ORDINALITY AS s (slot, place)
+                """,
+                field,
+            )
+        return field
+
+    async def set_options(
+        self,
+        field: int,
+        kind: str,
+        options: dict[str, str],
+        *,
+        project: int | None = None,
+        template: int | None = None,
+    ) -> None:
+        await self.rows(
+            """
+            INSERT INTO field_options (field_id, type, project_id, template_id, value, label, position)
+            SELECT $1, $2, $3, $4, o.value, o.label, o.place - 1
+            FROM unnest($5::text[], $6::text[]) WITH ORDINALITY AS o (value, label, place)
+            """,
+            field,
+            kind,
+            project,
+            template,
+            list(options),
+            list(options.values()),
+        )
+
+    async def make_available(self, project: int, **what: int) -> None:
+        [(column, object_id)] = what.items()
+        await self.rows(f"INSERT INTO project_availability (project_id, {column}) VALUES ($1, $2)", project, object_id)
+
+
+@pytest.fixture(scope="session")
+async def connection(world):
+    """A superuser's connection to the database of the world."""
+    made = await connect(world.admin_url, name="the test server")
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="session")
+def sql(connection, acme):
+    """Queries in acme."""
+    return Sql(connection, acme.workspace.schema_name)
+
+
+@pytest.fixture(scope="session")
+def globex_sql(connection, globex):
+    """Queries in globex."""
+    return Sql(connection, globex.workspace.schema_name)
+
+
+@pytest.fixture(scope="module")
+async def project(sql, request):
+    """A project of acme for the tests of one module."""
+    return await sql.new_project(request.module.__name__.rpartition(".")[2])
+
+
+@pytest.fixture
+async def own_project(sql, request):
+    """A project of acme for one test."""
+    return await sql.new_project(request.node.name[:60])
+
+
+@pytest.fixture(scope="session")
+def person(acme):
+    """Returns the client of a person of acme, or of another tenant."""
+    clients: dict[tuple[str, str], Client] = {}
+
+    def client(name: str, tenant: Tenant = acme) -> Client:
+        return clients.setdefault((tenant.workspace.slug, name), tenant.client(name))
+
+    yield client
+    for made in clients.values():
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def lead(person):
+    """A Lead of acme."""
+    return person("lead")
+
+
+@pytest.fixture
+def failing(lead):
+    """Calls a tool that must fail, and returns the error's document."""
+
+    def fail(tool: str, **arguments: Any) -> dict[str, Any]:
+        with pytest.raises(ToolFailed) as raised:
+            lead.call(tool, **arguments)
+        assert raised.value.text == raised.value.error["message"]
+        return raised.value.error
+
+    return fail
+
+
+@pytest.fixture
+def at_once(acme):
+    """Runs functions at the same time, each with a client of its own, and returns results or the errors raised."""
+
+    def run(functions):
+        def one(function):
+            client = acme.client()
+            try:
+                return function(client)
+            except ToolFailed as failed:
+                return failed
+            finally:
+                client.close()
+
+        with ThreadPoolExecutor(len(functions)) as threads:
+            return list(threads.map(one, functions))
+
+    return run
+
+
+EXAMPLE = re.compile(r"Example: (\{.*\})$", re.DOTALL)
+
+
+def example(tool: Tool) -> dict[str, Any]:
+    """Return the arguments of the example in the tool's description."""
+    found = EXAMPLE.search(tool.description)
+    assert found, f"the description of {tool.name} must end with: Example: {{…}}"
+    return json.loads(found[1])
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One object of each sort in a project, by sort."""
+
+    project: int
+    ids: dict[str, int]
+
+
+# Which sort of object an argument names; parentId by tool. A new id argument is to be taught here.
+SORTS = {
+    "caseId": "case",
+    "caseIds": "case",
+    "addCaseIds": "case",
+    "removeCaseIds": "case",
+    "assignCaseIds": "case",
+    "folderId": "folder",
+    "folderIds": "folder",
+    "templateId": "template",
+    "lifecycleStateId": "lifecycle_state",
+    "environmentId": "environment",
+    "environmentIds": "environment",
+    "tags": "tag",
+    "addTags": "tag",
+    "removeTags": "tag",
+    "commentId": "comment",
+    "runId": "run",
+    "cycleId": "cycle",
+    "typeId": "cycle_type",
+    "statusId": "status",
+    "statusIds": "status",
+    "assigneeId": "user",
+    "sourceId": "source",
+    "relationId": "relation",
+    "linkId": "link",
+}
+PARENTS = {"create_cycle": "cycle", "update_cycle": "cycle"}
+
+
+def sort_of(tool: Tool, argument: str) -> str:
+    """Return the sort of object that an id argument of the tool names."""
+    if argument == "parentId":
+        return PARENTS.get(tool.name, "folder")
+    assert argument in SORTS, f"teach tests/tools/conftest.py what {argument} of {tool.name} names"
+    return SORTS[argument]
+
+
+async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
+    """Make one object of each sort in a project, seen nowhere else if the sort knows projects; cases C-1 to C-12."""
+    user = tenant.people["lead"].id
+    mark = f"{project}"
+    ids = {
+        "folder": await sql.value("INSERT INTO folders (project_id, name) VALUES ($1, 'Sample') RETURNING id", project),
+        "template": await sql.new_template("Sample", project=project),
+        "tag": await sql.value(
+            "INSERT INTO tags (context, name) VALUES ('REPOSITORY', 'sample-' || $1::text) RETURNING id", mark
+        ),
+        "user": user,
+    }
+    for sort, query in {
+        "lifecycle_state": "INSERT INTO lifecycle_states (name, context, all_projects) "
+        "VALUES ($1, 'REPOSITORY', false)",
+        "environment": "INSERT INTO environments (name, all_projects) VALUES ($1, false)",
+        "status": "INSERT INTO statuses (system_name, name, all_projects) VALUES ($1, $1, false)",
+        "cycle_type": "INSERT INTO cycle_types (name, all_projects) VALUES ($1, false)",
+        "source": "INSERT INTO sources (name, system, key_pattern, all_projects) "
+        "VALUES ($1, 'JIRA', '[A-Z]+-[0-9]+', false)",
+        "relation": "INSERT INTO relations (name, semantic, all_projects) VALUES ($1, 'GENERAL', false)",
+    }.items():
+        ids[sort] = await sql.value(f"{query} RETURNING id", f"sample-{mark}")
+        await sql.make_available(project, **{f"{sort}_id": ids[sort]})
+    cases = await sql.rows(
+        """
+        INSERT INTO cases (project_id, number, title, template_id, lifecycle_state_id, created_by, updated_by)
+        SELECT $1, n, 'Sample case ' || n, t.id, l.id, $2, $2
+        FROM generate_series(1, 12) n, templates t, lifecycle_states l
+        WHERE t.is_default AND l.is_default AND l.context = 'REPOSITORY'
+        RETURNING id
+        """,
+        project,
+        user,
+    )
+    await sql.rows("UPDATE projects SET last_case_number = 12 WHERE id = $1", project)
+    ids["case"] = cases[0]["id"]
+    await sql.rows(
+        "INSERT INTO case_versions (case_id, version, snapshot, created_by) "
+        "SELECT id, 1, '{}', created_by FROM cases WHERE project_id = $1",
+        project,
+    )
+    ids["cycle"] = await sql.value(
+        "INSERT INTO cycles (project_id, type_id, name) VALUES ($1, $2, 'Sample') RETURNING id",
+        project,
+        ids["cycle_type"],
+    )
+    ids["run"] = await sql.value(
+        """
+        INSERT INTO runs (project_id, lifecycle_state_id, title, created_by)
+        SELECT $1, l.id, 'Sample', $2 FROM lifecycle_states l WHERE l.is_default AND l.context = 'RUNS' RETURNING id
+        """,
+        project,
+        user,
+    )
+    await sql.rows(
+        """
+        INSERT INTO run_cases (run_id, case_id, project_id, case_version, status_id)
+        SELECT $2, c.id, $1, 1, s.id FROM cases c, statuses s WHERE c.project_id = $1 AND s.is_initial
+        """,
+        project,
+        ids["run"],
+    )
+    ids["comment"] = await sql.value(
+        "INSERT INTO comments (project_id, case_id, author_id, body) VALUES ($1, $2, $3, 'Sample') RETURNING id",
+        project,
+        ids["case"],
+        user,
+    )
+    issue = await sql.value(
+        "INSERT INTO issues (project_id, source_id, key) VALUES ($1, $2, 'SAMPLE-1') RETURNING id",
+        project,
+        ids["source"],
+    )
+    ids["link"] = await sql.value(
+        "INSERT INTO links (project_id, issue_id, relation_id, case_id, created_by) "
+        "VALUES ($1, $2, $3, $4, $5) RETURNING id",
+        project,
+        issue,
+        ids["relation"],
+        ids["case"],
+        user,
+    )
+    return Objects(project, ids)
+
+
+@pytest.fixture(scope="session")
+async def objects(sql, acme):
+    """One object of each sort in a project of acme's own for the whole catalogue."""
+    return await make_objects(sql, acme, await sql.new_project("catalogue"))
+
+
+@pytest.fixture(scope="session")
+async def secret_objects(sql, acme):
+    """The same in acme's project that nobody may enter."""
+    return await make_objects(sql, acme, acme.projects["secret"])
+
+
+@pytest.fixture(scope="session")
+async def globex_objects(globex_sql, globex):
+    """The same in another workspace."""
+    # A project of its own, since the first ones of both workspaces have the same ids.
+    return await make_objects(globex_sql, globex, await globex_sql.new_project("catalogue"))
+
+
+@pytest.fixture
+def runnable(objects, lead):
+    """Returns arguments of a tool that work: its example, with ids that exist; a new folder where one is named."""
+
+    def arguments(tool: Tool) -> dict[str, Any]:
+        given = example(tool)
+        for name, value in given.items():
+            if name == "project":
+                given[name] = objects.project
+            elif isinstance(value, int) and (name.endswith("Id")):
+                sort = sort_of(tool, name)
+                given[name] = (
+                    new_folder(lead, objects.project)["id"] if sort == "folder" and value else objects.ids[sort]
+                )
+            elif isinstance(value, list) and name.endswith("Ids") and name in SORTS:
+                given[name] = [objects.ids[SORTS[name]] if isinstance(item, int) else item for item in value]
+        return given
+
+    return arguments
+
+
+def new_folder(client: Client, project: int, name: str = "Folder", **arguments: Any) -> dict[str, Any]:
+    return client.call("create_folder", project=project, name=name, **arguments)
+
+
+def new_case(client: Client, project: int, title: str = "Case", **arguments: Any) -> dict[str, Any]:
+    return client.call("create_test_case", project=project, title=title, **arguments)
+
+
+def each_tool(*, where=lambda _: True):
+    """Parametrize a test with the tools of the catalogue."""
+    tools = [tool for tool in TOOLS if where(tool)]
+    return pytest.mark.parametrize("tool", tools, ids=[tool.name for tool in tools])
