@@ -202,6 +202,9 @@ def main() -> None:
             "project": str(project),
             "cases": str(cases),
         }
+        # Each connection plans its first five executions anew; that is not what is measured.
+        measure(port, message, options)
+        measure(sdk_port, noop, options)
         rows: dict[str, list[dict[str, float]]] = {"service": [], "sdk": [], "pgbench": []}
         for _ in track(range(options.rounds), "Measuring", console=notes, transient=True):
             rows["service"].append(measure(port, message, options))
