@@ -1,6 +1,6 @@
-"""Who may do what in which project: the permissions, and the one resolver."""
+"""Who may do what in which project: the permissions, and the one gate."""
 
+from service.access.gate import access_gate, is_denial
 from service.access.permissions import Permission
-from service.access.resolver import Access, access_gate, is_denial, resolve
 
-__all__ = ["Access", "Permission", "access_gate", "is_denial", "resolve"]
+__all__ = ["Permission", "access_gate", "is_denial"]

@@ -53,9 +53,10 @@ class Cursor:
         key: list[Any]
         try:
             check, *key = orjson.loads(base64.urlsafe_b64decode(cursor + "=="))
+            is_ours = check == self._check(key)
         except (binascii.Error, ValueError, TypeError):
-            check, key = None, []
-        if check != self._check(key):
+            is_ours = False
+        if not is_ours:
             raise Refused(
                 Code.INVALID_CURSOR,
                 "This cursor does not belong to these arguments: repeat those that gave it, or leave it out to start "

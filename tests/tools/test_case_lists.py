@@ -250,6 +250,8 @@ def garbage(cursor):
     yield from ("x", "====", "null", "W10", "😀", "a" * 1000, cursor[:-3], cursor.swapcase(), "-_-_", " ")
     for other in ([], {}, "text", 5, None, [check], [[check], *key], [check, *reversed(key)], [check, *key, 1]):
         yield encoded(other)
+    deep = b'["' + check.encode() + b'",' + b"[" * 300 + b"]" * 300 + b"]"
+    yield base64.urlsafe_b64encode(deep).decode().rstrip("=")
     for value in (None, True, -1, 2**63, 10**30, "\x00", "b", [1], {"a": 1}, 1.5):
         yield encoded([check, key[0], value])
         yield encoded([check, value, key[1]])
@@ -330,14 +332,14 @@ async def heavy(lead, sql):
     names = [f"heavy-{n:02}-{'x' * 40}" for n in range(50)]
     await sql.rows("INSERT INTO tags (context, name) SELECT 'REPOSITORY', n FROM unnest($1::text[]) n", names)
     folder = new_folder(lead, project, "F" * 255)["id"]
-    cases = [{"title": "ü" * 255, "folderId": folder, "tags": names[: n % 51]} for n in range(200)]
+    cases = [{"title": "x" * 255, "folderId": folder, "tags": names[: n % 51]} for n in range(200)]
     made = lead.call("create_test_cases", project=project, cases=cases)
     yield project, made
     await sql.rows("DELETE FROM tags WHERE name = ANY ($1)", names)
 
 
 @pytest.mark.parametrize(("limit", "most"), [({}, 5_000), ({"limit": 20}, 5_000), ({"limit": 200}, 20_000)])
-@pytest.mark.parametrize(("tool", "query"), [("list_test_cases", {}), ("search_test_cases", {"query": "ü"})])
+@pytest.mark.parametrize(("tool", "query"), [("list_test_cases", {}), ("search_test_cases", {"query": "xx"})])
 def test_a_page_floods_nobody_and_nothing_is_lost_between_pages(*, lead, heavy, tool, query, limit, most):
     project, _ = heavy
     seen, cursor = [], {}

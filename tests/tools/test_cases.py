@@ -310,6 +310,11 @@ def test_an_update_made_from_an_old_version_is_refused_with_who_and_when(person,
     assert (after["title"], after["version"]) == ("Mine", 3)
 
 
+def test_an_update_made_from_a_version_to_come_is_refused(failing, project, full):
+    error = failing("update_test_case", project=project, caseId=full["id"], title="Mine", expectedVersion=2)
+    assert (error["code"], error["currentVersion"]) == ("VERSION_CONFLICT", 1)
+
+
 @pytest.mark.parametrize("version", [0, -1, 2**31, 2**63, 10**30])
 def test_a_version_that_cannot_be_is_refused(failing, project, full, version):
     error = failing("update_test_case", project=project, caseId=full["id"], title="x", expectedVersion=version)
