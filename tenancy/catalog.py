@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 _COLUMNS = "id, slug, name, schema_name, state, schema_version"
+_LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,100}")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 RESERVED_SLUGS = frozenset({"admin", "api", "app", "demo", "mail", "mcp", "status", "staging", "support", "www"})
 
@@ -39,6 +40,13 @@ def check_slug(slug: str) -> str:
     return slug
 
 
+def check_line(text: str, what: str) -> str:
+    """Return *text* if it can be *what*: a name or label for people, of one line."""
+    if not _LINE.fullmatch(text) or not text.strip():
+        raise TenancyError(f"{text[:100]!r} is no {what}: use 1 to 100 characters on one line, not all of them spaces.")
+    return text
+
+
 async def find_workspace(admin: asyncpg.Connection, slug: str) -> Workspace | None:
     """Return the workspace of that slug, whatever its state."""
     row = await admin.fetchrow(f"SELECT {_COLUMNS} FROM control.workspaces WHERE slug = $1", slug)
@@ -52,4 +60,6 @@ async def list_workspaces(admin: asyncpg.Connection) -> list[Workspace]:
 
 async def set_state(admin: asyncpg.Connection, slug: str, state: str) -> None:
     """Make the workspace `active` or `suspended`; it holds from the next request on."""
-    await admin.execute("UPDATE control.workspaces SET state = $2 WHERE slug = $1", slug, state)
+    done = await admin.execute("UPDATE control.workspaces SET state = $2 WHERE slug = $1", slug, state)
+    if done == "UPDATE 0":
+        raise TenancyError(f"There is no workspace {slug!r}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 import asyncpg
 import orjson
 
-from tenancy.errors import TenancyError
+from tenancy.errors import TenancyError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 OLDEST_SERVER = 16
+_CONNECT_SECONDS = 10
 
 
 @asynccontextmanager
@@ -31,43 +33,66 @@ async def admin_connection(url: str, *, name: str = "DATABASE_URL") -> AsyncIter
 
 
 async def connect(url: str, *, name: str, statement_cache_size: int = 100) -> asyncpg.Connection:
-    """Return a new connection to *url*, whose server is recent enough."""
+    """Return a new connection to *url*, whose server is recent enough; raise TenancyError within 10 seconds."""
     try:
-        connection = await asyncpg.connect(url, timeout=10, statement_cache_size=statement_cache_size)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await _connect(url, name=name, statement_cache_size=statement_cache_size)
     except asyncpg.InvalidCatalogNameError as error:
-        raise TenancyError(f"{name}: {error}. Create it, or correct the name.") from error
+        raise TenancyError(f"{name}: {first_line(error)}. Create it, or correct the name.") from error
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError) as error:
-        raise TenancyError(f"{name}: the server refuses the login ({error}). Check user and password.") from error
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-        reason = "the host name is unknown" if isinstance(error, socket.gaierror) else str(error) or "no answer in 10 s"
+        reason = first_line(error)
+        raise TenancyError(f"{name}: the server refuses the login ({reason}). Check user and password.") from error
+    except (
+        OSError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.TooManyConnectionsError,
+    ) as error:
+        said = first_line(error) or f"no answer in {_CONNECT_SECONDS} s"
+        reason = "the host name is unknown" if isinstance(error, socket.gaierror) else said
         raise TenancyError(
             f"{name}: no connection to the server ({reason}). Is it running, and the address right?"
         ) from error
-    except (ValueError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+    except (ValueError, OverflowError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # Without the cause, whose text repeats parts of the URL: one that is cut in the wrong place shows the password.
         raise TenancyError(
             f"{name} is not usable ({type(error).__name__}). It looks like postgresql://user:password@host:5432/database."
-        ) from error
-    version: int = connection.get_server_version().major
-    if version < OLDEST_SERVER:
-        await connection.close()
-        raise TenancyError(
-            f"{name}: the server is PostgreSQL {version}; TestOrchestrator needs {OLDEST_SERVER} or later."
-        )
+        ) from None
+    except asyncpg.PostgresError as error:
+        raise TenancyError(f"{name}: the server refuses the connection ({first_line(error)}).") from error
+
+
+async def _connect(url: str, *, name: str, statement_cache_size: int) -> asyncpg.Connection:
+    connection = await asyncpg.connect(url, statement_cache_size=statement_cache_size)
     try:
-        await _learn_types(connection)
+        _check_version(connection, name=name)
+        await _learn_types(connection, name=name)
     except BaseException:
         connection.terminate()
         raise
     return connection
 
 
-async def _learn_types(connection: asyncpg.Connection) -> None:
-    """Make asyncpg look up the types that the queries use while it still may: in a workspace, set_config is refused."""
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+def _check_version(connection: asyncpg.Connection, *, name: str) -> None:
+    version = connection.get_server_version().major
+    if version < OLDEST_SERVER:
+        raise TenancyError(
+            f"{name}: the server is PostgreSQL {version}; TestOrchestrator needs {OLDEST_SERVER} or later."
         )
-    await connection.prepare(
-        "SELECT $1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::boolean[], $6::date[], "
-        "$7::timestamptz[], $8::jsonb[], $9::varchar[], $10::numeric[]"
-    )
+
+
+async def _learn_types(connection: asyncpg.Connection, *, name: str) -> None:
+    """Make asyncpg look up the types that the queries use while it still may: in a workspace, set_config is refused."""
+    try:
+        for kind in ("json", "jsonb"):
+            await connection.set_type_codec(
+                kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+            )
+        await connection.prepare(
+            "SELECT $1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::boolean[], $6::date[], "
+            "$7::timestamptz[], $8::jsonb[], $9::varchar[], $10::numeric[]"
+        )
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise TenancyError(
+            f"{name}: {first_line(error)}. The login must be a superuser, or the service's own after a migrate."
+        ) from error

@@ -11,3 +11,8 @@ class DatabaseUnavailable(Exception):  # noqa: N818 - says what is the matter
 
 class StatementRefused(Exception):  # noqa: N818 - the gate did its work; not an error of the gate
     """Only single SELECT, INSERT, UPDATE, DELETE, MERGE and WITH statements may run in a workspace."""
+
+
+def first_line(error: Exception) -> str:
+    """Return what *error* says, without the details that Postgres puts on further lines."""
+    return str(error).partition("\n")[0]

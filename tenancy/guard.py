@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrations.control.tables import metadata
 from tenancy.errors import TenancyError
+from tenancy.roles import SET_CONFIG, WITHHELD
 
 if TYPE_CHECKING:
     import asyncpg
 
+_CONTROL_TABLES = ", ".join(f"'{name}'" for name in metadata.tables)
+_WITHHELD = ", ".join(
+    f"(has_function_privilege(who, '{function}', 'EXECUTE'), 'may call {function.partition('(')[0]}')"
+    for function in (SET_CONFIG, *WITHHELD)
+)
+
 # Each query returns one text per weakness that it finds, as seen by the service's own login.
 _CHECKS = (
+    "SELECT 'there is no schema control' WHERE to_regnamespace('control') IS NULL",
     # The login itself
     """
     SELECT format('the login %I is %s', rolname, weakness)
@@ -29,12 +38,17 @@ _CHECKS = (
     WHERE refclassid = 'pg_authid'::regclass AND refobjid = session_user::regrole AND deptype = 'o'
     LIMIT 1
     """,
-    """
-    SELECT format('the login %I has rights on a table', session_user)
-    FROM pg_shdepend
-    WHERE refclassid = 'pg_authid'::regclass AND refobjid = session_user::regrole AND deptype = 'a'
-        AND classid = 'pg_class'::regclass
-    LIMIT 1
+    # By its own name anywhere, or as one of everybody on the tables of the control plane
+    f"""
+    SELECT format('the login %I has rights on a table', rolname)
+    FROM pg_roles r
+    WHERE rolname = session_user AND NOT rolsuper AND (
+        EXISTS (SELECT FROM pg_shdepend
+                WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid AND deptype = 'a'
+                    AND classid = 'pg_class'::regclass)
+        OR EXISTS (SELECT FROM unnest(ARRAY[{_CONTROL_TABLES}]) AS name
+                   WHERE has_any_column_privilege(r.oid, to_regclass(name)::oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                       OR has_table_privilege(r.oid, to_regclass(name)::oid, 'DELETE, TRUNCATE, TRIGGER')))
     """,
     """
     SELECT format('the login %I is a member of %I%s', session_user, r.rolname,
@@ -43,20 +57,27 @@ _CHECKS = (
     FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
     WHERE m.member = session_user::regrole AND (m.inherit_option OR m.admin_option OR r.rolname !~ '^w_[a-z0-9]+$')
     """,
-    # What everybody may do
-    """
-    SELECT weakness
-    FROM (VALUES
-        (has_function_privilege('public', 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE'),
-            'everybody may call set_config'),
-        (has_function_privilege('public', 'pg_catalog.pg_notify(text, text)', 'EXECUTE'),
-            'everybody may call pg_notify'),
-        (has_language_privilege('public', 'plpgsql', 'USAGE'), 'everybody may run plpgsql blocks'),
-        (has_database_privilege('public', current_database(), 'TEMPORARY'), 'everybody may make temporary tables'),
-        (has_schema_privilege('public', 'public', 'USAGE, CREATE'), 'everybody may use the schema public'),
-        (has_schema_privilege('public', 'control', 'USAGE, CREATE'), 'everybody may use the schema control')
+    # What nobody may do in a workspace; where everybody may, no single role is named.
+    f"""
+    SELECT DISTINCT ON (weakness)
+        CASE who WHEN 'public' THEN 'everybody' ELSE format('the workspace role %I', who) END || ' ' || weakness
+    FROM (SELECT 'public' AS who
+          UNION ALL
+          SELECT r.rolname
+          FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+          WHERE m.member = session_user::regrole AND r.rolname ~ '^w_[a-z0-9]+$') AS asked
+    CROSS JOIN LATERAL (VALUES
+        {_WITHHELD},
+        (EXISTS (SELECT FROM pg_language l
+                 WHERE l.lanpltrusted AND l.lanname <> 'sql' AND has_language_privilege(who, l.oid, 'USAGE')),
+            'may run blocks in a procedural language'),
+        (has_database_privilege(who, current_database(), 'TEMPORARY'), 'may make temporary tables'),
+        (has_database_privilege(who, current_database(), 'CREATE'), 'may make schemas'),
+        (has_schema_privilege(who, to_regnamespace('public')::oid, 'USAGE, CREATE'), 'may use the schema public'),
+        (has_schema_privilege(who, to_regnamespace('control')::oid, 'USAGE, CREATE'), 'may use the schema control')
     ) AS found (present, weakness)
     WHERE present
+    ORDER BY weakness, who <> 'public'
     """,
     # The workspaces' roles
     """
@@ -72,10 +93,10 @@ _CHECKS = (
         (EXISTS (SELECT FROM pg_shdepend d JOIN pg_namespace n ON n.oid = d.objid
                  WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
                      AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                     AND d.classid = 'pg_namespace'::regclass AND n.nspname <> r.rolname), 'reaches another schema'),
-        (has_function_privilege(r.oid, 'pg_catalog.set_config(text, text, boolean)', 'EXECUTE'), 'may call set_config')
+                     AND d.classid = 'pg_namespace'::regclass AND n.nspname NOT IN (r.rolname, 'public', 'control')),
+            'reaches another schema')
     ) AS found (present, weakness)
-    WHERE m.member = session_user::regrole AND present
+    WHERE m.member = session_user::regrole AND r.rolname ~ '^w_[a-z0-9]+$' AND present
     """,
     """
     SELECT format('everybody may use the schema %I', nspname)

@@ -6,6 +6,8 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
+from tenancy.catalog import check_line
+
 if TYPE_CHECKING:
     import datetime as dt
 
@@ -36,7 +38,7 @@ async def create_key(
         """,
         workspace_id,
         user_id,
-        label,
+        check_line(label, "label"),
         key[len(PREFIX) :][:4],
         hash_key(key),
         expires_at,

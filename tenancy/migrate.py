@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from migrations.trees import Tree, head, known, statements
 from tenancy.catalog import list_workspaces
-from tenancy.errors import TenancyError
+from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
-from tenancy.roles import CONTROL, OWNER, prepare_database
+from tenancy.roles import CONTROL, OWNER, prepare_database, take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import asyncpg
-
     from tenancy.catalog import Workspace
+
+
+_LOCK_SECONDS = 2
+_PAUSES = (0.5, 2.0)
+_SHOWN = 10
 
 
 async def migrate(
@@ -27,19 +33,27 @@ async def migrate(
     """Bring everything to this release's schema and return how many workspaces had to move.
 
     *progress* is told (done, total) after each workspace. Run again, it changes nothing.
+    Raises TenancyError, naming them, for workspaces that could not be moved; the others are.
     """
     await prepare_database(admin, app_password=app_password)
     await _migrate_control(admin)
     behind = [w for w in await list_workspaces(admin) if w.schema_version != head(Tree.WORKSPACE)]
+    failed = []
     for done, workspace in enumerate(behind, start=1):
-        await _migrate_workspace(admin, workspace)
+        try:
+            await _migrate_patiently(admin, workspace)
+        except (TenancyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # One that cannot move holds up no other; the next run finds it again.
+            failed.append(f"{workspace.slug}: {first_line(error)}")
         progress(done, len(behind))
+    if failed:
+        raise TenancyError(f"{len(failed)} of {len(behind)} workspaces are not migrated: {'; '.join(failed[:_SHOWN])}")
     return len(behind)
 
 
 async def _migrate_control(admin: asyncpg.Connection) -> None:
     async with admin.transaction():
-        await admin.execute("SELECT pg_advisory_xact_lock(hashtext('testorchestrator.migrate'))")
+        await take_lock(admin, "testorchestrator.migrate")
         current = None
         if await admin.fetchval("SELECT to_regclass('control.alembic_version') IS NOT NULL"):
             current = await admin.fetchval("SELECT version_num FROM control.alembic_version")
@@ -52,16 +66,27 @@ async def _migrate_control(admin: asyncpg.Connection) -> None:
         await admin.execute("RESET ROLE")
 
 
+async def _migrate_patiently(admin: asyncpg.Connection, workspace: Workspace) -> None:
+    """Try again a few times where a request holds a lock: waiting longer for it would hold up the requests behind."""
+    for pause in _PAUSES:
+        try:
+            return await _migrate_workspace(admin, workspace)
+        except asyncpg.LockNotAvailableError:
+            await asyncio.sleep(pause)
+    return await _migrate_workspace(admin, workspace)
+
+
 async def _migrate_workspace(admin: asyncpg.Connection, workspace: Workspace) -> None:
     async with admin.transaction():
-        await admin.execute("SET LOCAL lock_timeout = '2s'")
+        await admin.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         await admin.execute(f"SET LOCAL ROLE {OWNER}")
         await admin.execute(f"SET LOCAL search_path = {workspace.schema_name}, pg_temp")
         # The schema's own row is the truth; locking it makes a second migration wait.
         current = await admin.fetchval("SELECT version_num FROM alembic_version FOR UPDATE")
         _check_known(Tree.WORKSPACE, current, f"Workspace {workspace.slug}")
-        for statement in (*statements(Tree.WORKSPACE, current), *privileges(workspace.schema_name)):
-            await admin.execute(statement)
+        if current != head(Tree.WORKSPACE):
+            for statement in (*statements(Tree.WORKSPACE, current), *privileges(workspace.schema_name)):
+                await admin.execute(statement)
         await admin.execute("RESET ROLE")
         await admin.execute(
             "UPDATE control.workspaces SET schema_version = $2 WHERE id = $1", workspace.id, head(Tree.WORKSPACE)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from tenancy.connection import connect
-from tenancy.errors import DatabaseUnavailable
+from tenancy.errors import DatabaseUnavailable, TenancyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,12 +50,13 @@ class Pool:
         self._statement_cache_size = statement_cache_size
         # In the order of their return: the first has been idle for the longest.
         self._idle: OrderedDict[_Lent, None] = OrderedDict()
+        self._closed = False
 
     @asynccontextmanager
     async def connection(self, workspace: str | None = None) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection, if there is one the connection that *workspace* had last.
 
-        Raises DatabaseUnavailable when none comes free in time, TenancyError when the server cannot be reached.
+        Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
         await self._take_permit()
         try:
@@ -71,13 +72,13 @@ class Pool:
             self._free.release()
 
     async def close(self) -> None:
-        """Close the idle connections; to be called when none is lent any more."""
+        """Close the idle connections, and any lent one when it comes back."""
+        self._closed = True
         while self._idle:
             lent, _ = self._idle.popitem()
-            try:
+            # The driver gives up a connection that it cannot close.
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                lent.connection.terminate()
 
     async def _take_permit(self) -> None:
         if not self._free.locked():
@@ -101,10 +102,17 @@ class Pool:
     def _take_back(self, lent: _Lent) -> None:
         if lent.connection.is_closed():
             return
-        if lent.requests >= self._renew_after or lent.connection.is_in_transaction():
+        if self._closed or lent.requests >= self._renew_after or lent.connection.is_in_transaction():
             lent.connection.terminate()
         else:
             self._idle[lent] = None
 
     async def _open(self) -> asyncpg.Connection:
-        return await connect(self._url, name="The service's database", statement_cache_size=self._statement_cache_size)
+        if self._closed:
+            raise DatabaseUnavailable("the pool is closed")
+        try:
+            return await connect(
+                self._url, name="The service's database", statement_cache_size=self._statement_cache_size
+            )
+        except TenancyError as error:
+            raise DatabaseUnavailable(str(error)) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import migrations.workspace
 from migrations.trees import Tree, head, statements
 from migrations.workspace.tables import metadata
-from tenancy.catalog import Workspace, check_slug
+from tenancy.catalog import Workspace, check_line, check_slug
 from tenancy.errors import TenancyError
 from tenancy.roles import APP, OWNER
 from tenancy.session import as_workspace
@@ -40,6 +40,7 @@ async def create_workspace(
     """
     if not reserved:
         check_slug(slug)
+    check_line(name, "display name")
     # Opaque, because every role of the cluster can read the names of schemas and roles.
     schema_name = "w_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
     async with admin.transaction():
@@ -52,7 +53,8 @@ async def create_workspace(
         # One statement a message: Citus refuses an index among several.
         for statement in (*statements(Tree.WORKSPACE), *privileges(schema_name), *_seeds()):
             await admin.execute(statement)
-        await admin.execute("SET LOCAL ROLE NONE")
+        # Not left to the end of the transaction, which may be the caller's.
+        await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
         if populate is not None:
             async with as_workspace(admin, schema_name) as connection:
                 await populate(connection)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tenancy.errors import DatabaseUnavailable, StatementRefused, TenancyError
+from tenancy.errors import DatabaseUnavailable, StatementRefused
 from tenancy.keys import hash_key
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 _QUERY = re.compile(r"\s*(?:select|insert|update|delete|merge|with)\b", re.IGNORECASE)
 _SCHEMA_NAME = re.compile(r"w_[a-z0-9]{4,40}")
 _ROLLBACK_SECONDS = 5
-# What the driver raises when the server is away or goes away; after a while everything recovers by itself.
-_CONNECTION_LOST = (
-    OSError,
-    TenancyError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,48 +40,66 @@ class Identity:
 
 
 class WorkspaceConnection:
-    """Queries in one workspace, within one transaction. Raises StatementRefused for anything but a query."""
+    """Queries in one workspace, within one transaction. Raises StatementRefused for anything but a query.
+
+    Once the workspace is left it is of no use: by then, the connection may be in another workspace.
+    """
 
     __slots__ = ("_connection", "_savepoints", "rollback_only")
 
     def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
+        self._connection: asyncpg.Connection | None = connection
         self._savepoints = 0
         #: Set it to have the transaction rolled back at its end although nothing failed: a dry run.
         self.rollback_only = False
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Return all rows."""
-        return await self._connection.fetch(_checked(query), *arguments)  # type: ignore[no-any-return]
+        return await self._entered().fetch(_checked(query), *arguments)  # type: ignore[no-any-return]
 
     async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         """Return the first row, if there is one."""
-        return await self._connection.fetchrow(_checked(query), *arguments)
+        return await self._entered().fetchrow(_checked(query), *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return await self._connection.fetchval(_checked(query), *arguments)
+        return await self._entered().fetchval(_checked(query), *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> int:
         """Run a query for its effect and return how many rows it concerned."""
-        # Not the driver's execute: without arguments that one takes several statements at once.
-        statement = await self._connection.prepare(_checked(query))
-        await statement.fetch(*arguments)
-        return int(statement.get_statusmsg().split()[-1])
+        connection = self._entered()
+        if arguments:
+            status = await connection.execute(_checked(query), *arguments)
+        else:
+            # Without arguments, the driver's execute would take several statements at once.
+            statement = await connection.prepare(_checked(query))
+            await statement.fetch()
+            status = statement.get_statusmsg()
+        return int(status.split()[-1])
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo what is done inside if it raises, and let the transaction go on."""
         self._savepoints += 1
         name = f"s{self._savepoints}"
-        await self._connection.execute(f"SAVEPOINT {name}")
+        await self._entered().execute(f"SAVEPOINT {name}")
         try:
             yield
-        except BaseException:
-            await self._connection.execute(f"ROLLBACK TO {name}")
+        except Exception:
+            # Not when it was cancelled: then the whole transaction is about to be rolled back.
+            await self._entered().execute(f"ROLLBACK TO {name}")
             raise
         else:
-            await self._connection.execute(f"RELEASE {name}")
+            await self._entered().execute(f"RELEASE {name}")
+
+    def leave(self) -> None:
+        """Let no query through any more."""
+        self._connection = None
+
+    def _entered(self) -> asyncpg.Connection:
+        if self._connection is None:
+            raise RuntimeError("The workspace has been left: what works in it must end before its transaction does.")
+        return self._connection
 
 
 class Gateway:
@@ -104,21 +114,25 @@ class Gateway:
 
     async def authenticate(self, key: str) -> Identity | None:
         """Return whom *key* stands for, or None: unknown, revoked, expired, its owner or workspace not active."""
-        with _telling_loss():
-            return await self._authenticate(key)
-
-    async def _authenticate(self, key: str) -> Identity | None:
         async with self._pool.connection() as connection:
-            row = await connection.fetchrow(
-                "SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due "
-                "FROM control.authenticate($1)",
-                hash_key(key),
-            )
-            if row is None:
-                return None
-            *identity, touch_due = row.values()
-            if touch_due:
-                await connection.execute("SELECT control.touch_key($1)", row["api_key_id"])
+            try:
+                with _telling_loss(connection):
+                    return await self._authenticate(connection, hash_key(key))
+            except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
+                # The login's own time limits: somebody works on the table of keys.
+                raise DatabaseUnavailable(type(error).__name__) from error
+
+    async def _authenticate(self, connection: asyncpg.Connection, key_hash: bytes) -> Identity | None:
+        row = await connection.fetchrow(
+            "SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due "
+            "FROM control.authenticate($1)",
+            key_hash,
+        )
+        if row is None:
+            return None
+        *identity, touch_due = row.values()
+        if touch_due:
+            await connection.execute("SELECT control.touch_key($1)", row["api_key_id"])
         return Identity(**dict(zip(Identity.__slots__, identity, strict=True)))
 
     @asynccontextmanager
@@ -132,44 +146,74 @@ class Gateway:
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
-        with _telling_loss():
-            async with self._pool.connection(schema_name) as connection:
-                try:
+        async with self._pool.connection(schema_name) as connection:
+            try:
+                with _telling_loss(connection):
                     await connection.execute(
                         f"BEGIN {mode}; SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp; "
                         f"{self._limits}; {gate}"
                     )
-                    facade = WorkspaceConnection(connection)
-                    yield facade
-                    if facade.rollback_only:
-                        # A dry run makes the checks that a commit would make.
-                        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
-                    else:
-                        await connection.execute("COMMIT")
-                except BaseException:
-                    await _roll_back(connection)
-                    raise
-
-
-@contextmanager
-def _telling_loss() -> Iterator[None]:
-    """Raise DatabaseUnavailable for all the ways in which a connection can be lost, or not be had."""
-    try:
-        yield
-    except asyncpg.QueryCanceledError:
-        raise
-    except _CONNECTION_LOST as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
+                    with _facade(connection) as facade:
+                        yield facade
+                    await _end(connection, rollback_only=facade.rollback_only)
+            except BaseException:
+                await _roll_back(connection)
+                raise
 
 
 @asynccontextmanager
 async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIterator[WorkspaceConnection]:
-    """Act as the workspace's role on an administrator's connection, within the transaction that is open there."""
+    """Act as the workspace's role on an administrator's connection, within the transaction that is open there, if any.
+
+    What is done inside is undone if anything raises; either way, the administrator's own role is back afterwards.
+    """
     if not _SCHEMA_NAME.fullmatch(schema_name):
         raise ValueError("not a workspace's schema name")
-    await admin.execute(f"SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp")
-    yield WorkspaceConnection(admin)
-    await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
+    # A savepoint, or a transaction of its own: without one, SET LOCAL would hold for its own message only.
+    async with admin.transaction():
+        await admin.execute(f"SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp")
+        with _facade(admin) as facade:
+            yield facade
+        await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
+
+
+@contextmanager
+def _facade(connection: asyncpg.Connection) -> Iterator[WorkspaceConnection]:
+    facade = WorkspaceConnection(connection)
+    try:
+        yield facade
+    finally:
+        facade.leave()
+
+
+@contextmanager
+def _telling_loss(connection: asyncpg.Connection) -> Iterator[None]:
+    """Raise DatabaseUnavailable for all the ways in which the connection can be lost, and only for those."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError:
+        raise
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        # A message of the server's end that comes between two queries puts the driver out of step.
+        asyncpg.InternalClientError,
+    ) as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    except (OSError, asyncpg.InterfaceError) as error:
+        # The driver raises these for a wrong use of a connection too, and a handler for reasons of its own.
+        if connection.is_closed():
+            raise DatabaseUnavailable(type(error).__name__) from error
+        raise
+
+
+async def _end(connection: asyncpg.Connection, *, rollback_only: bool) -> None:
+    if rollback_only:
+        # A dry run makes the checks that a commit would make.
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
+    elif await connection.execute("COMMIT") != "COMMIT":
+        # To COMMIT a transaction that has failed rolls it back, and is no error to Postgres.
+        raise RuntimeError("Nothing is stored: an error of the database was caught without a savepoint.")
 
 
 async def _roll_back(connection: asyncpg.Connection) -> None:
@@ -177,7 +221,10 @@ async def _roll_back(connection: asyncpg.Connection) -> None:
     try:
         async with asyncio.timeout(_ROLLBACK_SECONDS):
             await connection.execute("ROLLBACK")
-    except (OSError, TimeoutError, asyncio.CancelledError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use, and the first error counts
         connection.terminate()
 
 

@@ -27,13 +27,18 @@ WHERE k.hash = key_hash AND k.revoked_at IS NULL AND k.owner_active AND w.state 
 END
 """
 
-# SKIP LOCKED: of many requests in the same second one notes the use and none waits.
+# SKIP LOCKED: of many requests in the same second one notes the use and none waits. The minute is asked for again,
+# since touch_due may be older than another's note.
 TOUCH_KEY = """
 CREATE FUNCTION control.touch_key(key_id bigint) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER
 BEGIN ATOMIC
 UPDATE control.api_keys SET last_used_at = now()
-WHERE id = (SELECT k.id FROM control.api_keys k WHERE k.id = key_id FOR UPDATE SKIP LOCKED);
+WHERE id = (
+    SELECT k.id FROM control.api_keys k
+    WHERE k.id = key_id AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute')
+    FOR UPDATE SKIP LOCKED
+);
 END
 """
 
