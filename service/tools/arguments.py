@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_ID = 2**63 - 1
 # No object ever has it: an id that Postgres could not hold is looked up all the same, and found missing.
 _NO_ID = -1
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DIGITS = re.compile(r"-?[0-9]{1,100}")
 
 #: Reading stops after so many faults: enough to correct, and no flood for a flood.
@@ -202,9 +203,10 @@ def identifier(description: str | None = None) -> Kind:
     return described(kind, description) if description else kind
 
 
-def version() -> Kind:
-    """Return the kind of an object's versions."""
-    return integer(minimum=1, maximum=2**31 - 1)
+def expected_version(of: str) -> Argument:
+    """Return the argument with which an update is refused if another came first."""
+    kind = integer(minimum=1, maximum=2**31 - 1)
+    return optional("expectedVersion", described(kind, f"Refuse if the {of} has another version by now"))
 
 
 def case_identifier() -> Kind:
@@ -306,6 +308,25 @@ def moment() -> Kind:
 
     schema = {"type": "string", "description": "RFC 3339, e.g. 2026-11-22T09:00:00Z"}
     return _kind(schema, "a time such as 2026-11-22T09:00:00Z", read)
+
+
+def day() -> Kind:
+    """Return the kind of dates without a time."""
+
+    def read(value: Any) -> dt.date:
+        if not isinstance(value, str):
+            raise _Bad(_type_name(value))
+        check_storable(value)
+        try:
+            # By itself fromisoformat would take week dates as well.
+            parsed = dt.date.fromisoformat(value) if _DAY.fullmatch(value) else None
+        except ValueError:
+            parsed = None
+        if parsed is None:
+            raise _Bad(f"got {_quoted(value)}", shape=False)
+        return parsed
+
+    return _kind({"type": "string", "format": "date"}, "a date such as 2026-11-22", read)
 
 
 def id_or_name() -> Kind:

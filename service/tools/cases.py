@@ -8,13 +8,14 @@ from service.access import Permission
 from service.domain import case_writing
 from service.domain import cases as reading
 from service.domain.case_writing import CaseDraft, CasePatch
-from service.domain.pages import DEFAULT_LIMIT, LARGEST_LIMIT, whole_list
+from service.domain.pages import whole_list
 from service.tools.arguments import (
     array,
     boolean,
     case_identifier,
     choice,
     described,
+    expected_version,
     id_or_name,
     identifier,
     integer,
@@ -24,8 +25,8 @@ from service.tools.arguments import (
     record,
     required,
     text,
-    version,
 )
+from service.tools.paging import CURSOR, LIMIT
 from service.tools.registry import read_tool, write_tool
 from service.tools.results import INTEGER, NAMED, STRING, TIME, page
 from service.tools.results import array as array_of
@@ -45,9 +46,6 @@ FIELDS = described(
     'Values by system name, label or id: {"priority": "High", "steps": [{"step": "Open /login", "expectedResult": '
     '"Form shows"}]}. Sent steps replace all steps; null clears. See get_fields',
 )
-LIMIT = optional("limit", integer(minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT))
-CURSOR = optional("cursor", described(text(maximum=1_000), "nextCursor of the page before"))
-EXPECTED_VERSION = optional("expectedVersion", described(version(), "Refuse if the case has another version by now"))
 
 CONTENT = (
     optional("folderId", identifier("0: the root")),
@@ -207,7 +205,7 @@ async def create_test_cases(work: Work, *, project: int, cases: list[dict[str, A
     "(addTags and removeTags change some). A new template keeps the fields that it shares and drops the others, which "
     "the answer names. Returns the case; if nothing changed, its version is the same. "
     'Example: {"project": 1, "caseId": "C-12", "title": "Login locks after 5 attempts", "addTags": ["smoke"]}',
-    arguments=(required("caseId", case_identifier()), *PATCH, EXPECTED_VERSION),
+    arguments=(required("caseId", case_identifier()), *PATCH, expected_version("case")),
     returns=CASE,
     permissions=(Permission.EDIT_TEST_CASES,),
     destructive=True,

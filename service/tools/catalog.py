@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from service.tools import cases, discovery, folders
+from service.tools import cases, comments, cycles, discovery, folders, runs, traceability
 
-TOOLS = (*discovery.TOOLS, *cases.TOOLS, *folders.TOOLS)
+TOOLS = (
+    *discovery.TOOLS,
+    *cases.TOOLS,
+    *folders.TOOLS,
+    *comments.TOOLS,
+    *runs.TOOLS,
+    *cycles.TOOLS,
+    *traceability.TOOLS,
+)
 
 INSTRUCTIONS = """\
 TestOrchestrator is this team's system of record for QA: projects, test cases with steps, folders, test runs, \

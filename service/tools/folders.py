@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.access import Permission
 from service.domain import folders
-from service.tools.arguments import described, identifier, integer, optional, required, text, version
+from service.tools.arguments import expected_version, identifier, integer, optional, required, text
 from service.tools.registry import write_tool
 from service.tools.results import BOOLEAN, INTEGER, STRING, TIME, record
 
@@ -59,7 +59,7 @@ async def create_folder(work: Work, *, project: int, **given: str | int) -> Docu
         optional("parentId", identifier("0: the root")),
         optional("description", DESCRIPTION),
         optional("position", integer(minimum=0, maximum=10_000)),
-        optional("expectedVersion", described(version(), "Refuse if the folder has another version by now")),
+        expected_version("folder"),
     ),
     returns=FOLDER,
     permissions=(Permission.MANAGE_FOLDERS,),

@@ -213,7 +213,7 @@ class Objects:
     ids: dict[str, int]
 
 
-# Which sort of object an argument names; parentId by tool. A new id argument is to be taught here.
+# Which sort of object an argument names. A new id argument is to be taught here.
 SORTS = {
     "caseId": "case",
     "caseIds": "case",
@@ -222,6 +222,7 @@ SORTS = {
     "assignCaseIds": "case",
     "folderId": "folder",
     "folderIds": "folder",
+    "parentId": "folder",
     "templateId": "template",
     "lifecycleStateId": "lifecycle_state",
     "environmentId": "environment",
@@ -235,18 +236,25 @@ SORTS = {
     "typeId": "cycle_type",
     "statusId": "status",
     "statusIds": "status",
+    "runTags": "run_tag",
     "assigneeId": "user",
     "sourceId": "source",
     "relationId": "relation",
     "linkId": "link",
 }
-PARENTS = {"create_cycle": "cycle", "update_cycle": "cycle"}
+# Arguments whose sort depends on the tool.
+SORTS_OF_TOOLS = {
+    ("create_cycle", "parentId"): "cycle",
+    ("update_cycle", "parentId"): "cycle",
+    ("start_test_run", "lifecycleStateId"): "run_state",
+    ("update_test_run", "lifecycleStateId"): "run_state",
+}
 
 
 def sort_of(tool: Tool, argument: str) -> str:
     """Return the sort of object that an id argument of the tool names."""
-    if argument == "parentId":
-        return PARENTS.get(tool.name, "folder")
+    if special := SORTS_OF_TOOLS.get((tool.name, argument)):
+        return special
     assert argument in SORTS, f"teach tests/tools/conftest.py what {argument} of {tool.name} names"
     return SORTS[argument]
 
@@ -261,8 +269,16 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
         "tag": await sql.value(
             "INSERT INTO tags (context, name) VALUES ('REPOSITORY', 'sample-' || $1::text) RETURNING id", mark
         ),
+        "run_tag": await sql.value(
+            "INSERT INTO tags (context, name) VALUES ('RUNS', 'sample-' || $1::text) RETURNING id", mark
+        ),
+        "run_state": await sql.value(
+            "INSERT INTO lifecycle_states (name, context, all_projects) VALUES ($1, 'RUNS', false) RETURNING id",
+            f"sample-{mark}",
+        ),
         "user": user,
     }
+    await sql.make_available(project, lifecycle_state_id=ids["run_state"])
     for sort, query in {
         "lifecycle_state": "INSERT INTO lifecycle_states (name, context, all_projects) "
         "VALUES ($1, 'REPOSITORY', false)",

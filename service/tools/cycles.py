@@ -1,0 +1,10 @@
+"""Cycles: create, change, reopen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.tools.registry import Tool
+
+TOOLS: tuple[Tool, ...] = ()
