@@ -26,7 +26,3 @@ SELECT
             AND (s.all_projects OR s.is_default
                 OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.lifecycle_state_id = s.id))
     ) AS lifecycle_states;
-
--- name: tag_names
--- The names of $1 of the tags that cases can carry; for an error's message.
-SELECT g.name FROM tags g WHERE g.context = 'REPOSITORY' ORDER BY lower(g.name) LIMIT $1;

@@ -38,3 +38,82 @@ WHERE t.enabled
     AND (t.all_projects
         OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.cycle_type_id = t.id))
 ORDER BY t.is_default DESC, lower(t.name), t.id;
+
+-- name: cycle
+-- Cycle $2 of project $1 as the tools return it, with the runs in it and below.
+WITH RECURSIVE below AS (
+    SELECT c.id FROM cycles c WHERE c.project_id = $1 AND c.id = $2
+    UNION ALL
+    SELECT c.id FROM below b JOIN cycles c ON c.project_id = $1 AND c.parent_id = b.id
+)
+SELECT json_strip_nulls(json_build_object(
+    'id', c.id,
+    'name', c.name,
+    'type', json_build_object('id', t.id, 'name', t.name),
+    'parentId', c.parent_id,
+    'state', c.state,
+    'startDate', c.start_date,
+    'endDate', c.end_date,
+    'completedDate', c.completed_date,
+    'description', nullif(c.description, ''),
+    'pastDue', c.state <> 'COMPLETED' AND coalesce(c.end_date < current_date, false),
+    'progress', coalesce(round(p.completed::numeric / nullif(p.cases, 0), 4), 0),
+    'runCount', (SELECT count(*) FROM below b JOIN runs r ON r.cycle_id = b.id),
+    'createdAt', date_trunc('second', c.created_at),
+    'updatedAt', date_trunc('second', c.updated_at),
+    'version', c.version
+)) AS document
+FROM cycles c
+JOIN cycle_types t ON t.id = c.type_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS cases, count(*) FILTER (WHERE s.completed) AS completed
+    FROM below b
+    JOIN runs r ON r.cycle_id = b.id
+    JOIN run_cases rc ON rc.run_id = r.id
+    JOIN statuses s ON s.id = rc.status_id
+) p
+WHERE c.project_id = $1 AND c.id = $2;
+
+-- name: lock_cycles
+-- All cycles of project $1, locked, so that they change one call at a time: their rules are about several of them.
+SELECT c.id, c.parent_id, c.depth, c.type_id, c.name, c.description, c.state, c.start_date, c.end_date,
+    c.completed_date, c.version
+FROM cycles c
+WHERE c.project_id = $1
+ORDER BY c.id
+FOR NO KEY UPDATE;
+
+-- name: usable_types
+-- The kinds of cycle that project $1 can use, the default one first.
+SELECT t.id, t.name, t.is_default
+FROM cycle_types t
+WHERE t.enabled
+    AND (t.all_projects
+        OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.cycle_type_id = t.id))
+ORDER BY t.is_default DESC, lower(t.name), t.id;
+
+-- name: insert_cycle
+-- A new cycle of project $1.
+INSERT INTO cycles (project_id, type_id, parent_id, depth, name, description, start_date, end_date, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING id;
+
+-- name: update_cycle
+-- Cycle $2 of project $1 as it is from now on, in its next version.
+UPDATE cycles SET
+    type_id = $3, name = $4, description = $5, state = $6, start_date = $7, end_date = $8, completed_date = $9,
+    version = version + 1, updated_at = now()
+WHERE project_id = $1 AND id = $2;
+
+-- name: move_cycle
+-- Cycle $2 of project $1 goes under $3 (null: the root), those below it with it, by $4 levels.
+WITH RECURSIVE subtree AS (
+    SELECT c.id FROM cycles c WHERE c.project_id = $1 AND c.id = $2
+    UNION ALL
+    SELECT c.id FROM subtree s JOIN cycles c ON c.project_id = $1 AND c.parent_id = s.id
+)
+UPDATE cycles SET
+    depth = depth + $4::smallint,
+    parent_id = CASE WHEN cycles.id = $2 THEN $3::bigint ELSE cycles.parent_id END
+FROM subtree
+WHERE cycles.id = subtree.id;

@@ -73,15 +73,23 @@ class Cursor:
 
 
 def page(
-    items: Sequence[Document], *, total: int, limit: int, cursor: Cursor, key: Callable[[int], Sequence[Any]]
+    items: Sequence[Document],
+    *,
+    total: int,
+    limit: int,
+    cursor: Cursor,
+    key: Callable[[int], Sequence[Any]],
+    beside: Document | None = None,
 ) -> Document:
     """Return the page of *items*, of which one more than *limit* was asked for to know whether more follow.
 
-    *key* gives the sort key of the item at an index. A page ends early where it would flood the reader.
+    *key* gives the sort key of the item at an index; *beside* is what the answer holds besides the page. A page ends
+    early where it would flood the reader.
     """
+    beside = beside or {}
     room = DEFAULT_PAGE if limit <= DEFAULT_LIMIT else LARGEST_ANSWER
-    shown = items[: min(limit, fitting(items, room - ENVELOPE))]
-    document: Document = {"items": shown, "total": total}
+    shown = items[: min(limit, fitting(items, room - ENVELOPE - len(orjson.dumps(beside))))]
+    document: Document = {**beside, "items": shown, "total": total}
     if len(shown) < len(items):
         document["nextCursor"] = cursor.write(key(len(shown) - 1))
     return document

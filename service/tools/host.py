@@ -83,7 +83,8 @@ class ToolHost:
         actor = Actor(user_id=caller.user_id, api_key_id=caller.api_key_id, tool=tool.name)
         gate = ""
         if tool.in_project:
-            gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=tool.permissions)
+            needed = tool.needed(values)
+            gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=needed)
         async with self._gateway.workspace(caller.schema_name, read_only=tool.read_only, gate=gate) as connection:
             replay = _Replay(connection, actor, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,10 @@ LONGEST_DESCRIPTION = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """An MCP tool. *permissions* are all required in the project that the call names; empty means access to it."""
+    """An MCP tool. *permissions* are all required in the project that the call names; empty means access to it.
+
+    Where they depend on what is asked for, *permissions_by_arguments* tells them by the names of the arguments given.
+    """
 
     name: str
     title: str
@@ -34,6 +37,13 @@ class Tool:
     destructive: bool
     idempotent: bool
     handler: Handler
+    permissions_by_arguments: Callable[[set[str]], tuple[Permission, ...]] | None = None
+
+    def needed(self, given: Iterable[str]) -> tuple[Permission, ...]:
+        """Return the permissions that a call with the arguments *given* needs, all of them."""
+        if self.permissions_by_arguments is None:
+            return self.permissions
+        return self.permissions_by_arguments(set(given))
 
     def listing(self) -> dict[str, Any]:
         """Return the tool as `tools/list` shows it."""
@@ -94,6 +104,7 @@ def write_tool(
     arguments: tuple[Argument, ...],
     returns: Schema,
     permissions: tuple[Permission, ...],
+    permissions_by_arguments: Callable[[set[str]], tuple[Permission, ...]] | None = None,
     creates: bool = False,
     destructive: bool = False,
 ) -> Callable[[Handler], Tool]:
@@ -121,6 +132,7 @@ def write_tool(
             destructive=destructive,
             idempotent=not creates,
             handler=handler,
+            permissions_by_arguments=permissions_by_arguments,
         )
 
     return make

@@ -259,10 +259,10 @@ def sort_of(tool: Tool, argument: str) -> str:
     return SORTS[argument]
 
 
-async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
-    """Make one object of each sort in a project, seen nowhere else if the sort knows projects; cases C-1 to C-12."""
+async def make_objects(sql: Sql, tenant: Tenant, project: int, *, first_number: int = 1) -> Objects:
+    """Make one object of each sort in a project, seen nowhere else if the sort knows projects; and 12 cases, C-1 on."""
     user = tenant.people["lead"].id
-    mark = f"{project}"
+    mark = f"{project}-{first_number}"
     ids = {
         "folder": await sql.value("INSERT INTO folders (project_id, name) VALUES ($1, 'Sample') RETURNING id", project),
         "template": await sql.new_template("Sample", project=project),
@@ -276,7 +276,11 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
             "INSERT INTO lifecycle_states (name, context, all_projects) VALUES ($1, 'RUNS', false) RETURNING id",
             f"sample-{mark}",
         ),
-        "user": user,
+        "user": await sql.value(
+            "INSERT INTO users (email, name, role_id) SELECT $1, 'Sample', r.id FROM roles r WHERE r.is_default "
+            "RETURNING id",
+            f"sample-{mark}@{tenant.workspace.slug}.example",
+        ),
     }
     await sql.make_available(project, lifecycle_state_id=ids["run_state"])
     for sort, query in {
@@ -295,18 +299,19 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
         """
         INSERT INTO cases (project_id, number, title, template_id, lifecycle_state_id, created_by, updated_by)
         SELECT $1, n, 'Sample case ' || n, t.id, l.id, $2, $2
-        FROM generate_series(1, 12) n, templates t, lifecycle_states l
+        FROM generate_series($3, $3 + 11) n, templates t, lifecycle_states l
         WHERE t.is_default AND l.is_default AND l.context = 'REPOSITORY'
         RETURNING id
         """,
         project,
         user,
+        first_number,
     )
-    await sql.rows("UPDATE projects SET last_case_number = 12 WHERE id = $1", project)
+    await sql.rows("UPDATE projects SET last_case_number = $2 WHERE id = $1", project, first_number + 11)
     ids["case"] = cases[0]["id"]
     await sql.rows(
         "INSERT INTO case_versions (case_id, version, snapshot, created_by) "
-        "SELECT id, 1, '{}', created_by FROM cases WHERE project_id = $1",
+        "SELECT id, 1, '{}', created_by FROM cases WHERE project_id = $1 ON CONFLICT DO NOTHING",
         project,
     )
     ids["cycle"] = await sql.value(
@@ -356,7 +361,13 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int) -> Objects:
 @pytest.fixture(scope="session")
 async def objects(sql, acme):
     """One object of each sort in a project of acme's own for the whole catalogue."""
-    return await make_objects(sql, acme, await sql.new_project("catalogue"))
+    made = await make_objects(sql, acme, await sql.new_project("catalogue"))
+    await sql.rows(
+        "INSERT INTO project_members (project_id, user_id, mode) VALUES ($1, $2, 'NO_ACCESS')",
+        made.project,
+        acme.people["outsider"].id,
+    )
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -372,23 +383,55 @@ async def globex_objects(globex_sql, globex):
     return await make_objects(globex_sql, globex, await globex_sql.new_project("catalogue"))
 
 
+# Which tools use up the object that they are called with, so that each call gets a new one.
+CONSUMED = {
+    "delete_folder": "folder",
+    "update_folder": "folder",
+    "delete_comment": "comment",
+    "close_test_run": "run",
+    "reopen_cycle": "cycle",
+    "unlink_from_issue": "link",
+}
+
+
+def new_object(client: Client, objects: Objects, sort: str) -> int:
+    """Make an object for a tool that uses it up; a cycle is completed."""
+    project, case = objects.project, objects.ids["case"]
+    if sort == "folder":
+        return new_folder(client, project)["id"]
+    if sort == "comment":
+        return client.call("add_comment", project=project, caseId=case, body="Sample")["id"]
+    if sort == "run":
+        return client.call("start_test_run", project=project, title="Sample", caseIds=[case])["id"]
+    if sort == "link":
+        key, source = f"SAMPLE-{next(_COUNTER)}", objects.ids["source"]
+        return client.call("link_to_issue", project=project, caseId=case, sourceId=source, issueKey=key)["id"]
+    assert sort == "cycle"
+    cycle = client.call("create_cycle", project=project, name="Sample")["id"]
+    for state in ("ACTIVE", "COMPLETED"):
+        client.call("update_cycle", project=project, cycleId=cycle, state=state)
+    return cycle
+
+
 @pytest.fixture
 def runnable(objects, lead):
-    """Returns arguments of a tool that work: its example, with ids that exist; a new folder where one is named."""
+    """Returns arguments of a tool that work: its example, with ids that exist; a new object where it is used up."""
 
-    def arguments(tool: Tool) -> dict[str, Any]:
-        given = example(tool)
+    def put_ids(tool: Tool, given: dict[str, Any]) -> dict[str, Any]:
         for name, value in given.items():
             if name == "project":
                 given[name] = objects.project
-            elif isinstance(value, int) and (name.endswith("Id")):
+            elif isinstance(value, int) and name.endswith("Id") and value:
                 sort = sort_of(tool, name)
-                given[name] = (
-                    new_folder(lead, objects.project)["id"] if sort == "folder" and value else objects.ids[sort]
-                )
+                given[name] = new_object(lead, objects, sort) if CONSUMED.get(tool.name) == sort else objects.ids[sort]
             elif isinstance(value, list) and name.endswith("Ids") and name in SORTS:
                 given[name] = [objects.ids[SORTS[name]] if isinstance(item, int) else item for item in value]
+            elif isinstance(value, list):
+                given[name] = [put_ids(tool, item) if isinstance(item, dict) else item for item in value]
         return given
+
+    def arguments(tool: Tool) -> dict[str, Any]:
+        return put_ids(tool, example(tool))
 
     return arguments
 

@@ -21,6 +21,7 @@ from tenancy.pool import Pool
 from tenancy.session import Gateway
 from tests.conftest import MISSING, RpcFailed, ToolFailed
 from tests.tools.conftest import each_tool, example
+from tests.tools.outputs import check_output
 
 ORDER = [
     *("get_projects", "get_folders", "get_fields", "get_external_sources", "get_cycles", "get_environments"),
@@ -48,9 +49,12 @@ PERMISSIONS = {
     "delete_folder": {"MANAGE_FOLDERS"},
     "get_comments": {"VIEW_TEST_CASES"},
     "add_comment": {"ADD_COMMENTS"},
+    "update_comment": {"ADD_COMMENTS"},
+    "delete_comment": {"VIEW_TEST_CASES"},
     "list_test_runs": {"VIEW_TEST_RUNS"},
     "get_test_run": {"VIEW_TEST_RUNS"},
     "start_test_run": {"CREATE_TEST_RUNS"},
+    "update_test_run": {"CREATE_TEST_RUNS"},
     "record_test_result": {"EXECUTE_TESTS"},
     "record_test_results": {"EXECUTE_TESTS"},
     "get_test_run_summary": {"VIEW_TEST_RUNS"},
@@ -63,8 +67,10 @@ PERMISSIONS = {
     "get_coverage_gaps": {"VIEW_TEST_CASES", "VIEW_EXTERNAL_REFERENCES"},
     "get_reverse_traceability": {"VIEW_TEST_CASES", "VIEW_EXTERNAL_REFERENCES"},
 }
-# Assigning, and another's comments, need more than the declaration says; their own tests say what.
-SPECIAL = {"update_test_run", "update_comment", "delete_comment"}
+# Tools of which some arguments, given without others, need something else than what is declared.
+PERMISSIONS_BY_ARGUMENT = {"update_test_run": ({"assigneeId", "assignCaseIds"}, {"EXECUTE_TESTS"})}
+# Tools that are also for the author alone, of which only the deletion can be permitted to others.
+OF_THE_AUTHOR = {"update_comment": None, "delete_comment": "MANAGE_COMMENTS"}
 DISCOVERY = set(ORDER[:10])
 TOOL_NAME = re.compile(r"\b(?:get|list|search|create|update|delete|start|record|close|add|link)_[a-z_]+")
 MOST_TOKENS = 800
@@ -88,7 +94,7 @@ def listed(lead):
 
 def test_tools_are_listed_in_the_order_of_the_contract(listed):
     assert list(listed) == [name for name in ORDER if name in listed]
-    assert list(listed) == [tool.name for tool in TOOLS]
+    assert list(listed.values()) == [tool.listing() for tool in TOOLS]
 
 
 def test_every_key_gets_the_same_list(person, globex, listed):
@@ -175,41 +181,34 @@ def test_the_example_reads_against_the_schema(tool, listed):
     assert tool.description.endswith(f"Example: {json.dumps(given)}")
 
 
-def closed(schema):
-    """Return the schema with objects that declare their properties accepting no others."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: closed(value) for key, value in schema.items()}
-    if "properties" in schema and schema.get("type") == "object":
-        inner["additionalProperties"] = False
-    return inner
-
-
-def check_output(tool, listed, document):
-    schema = listed[tool.name]["outputSchema"]
-    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
-    jsonschema.Draft202012Validator(schema, format_checker=checker).validate(document)
-    jsonschema.Draft202012Validator(closed(schema)).validate(document)
-
-
 @each_tool()
-def test_the_example_runs_and_answers_as_published(tool, lead, listed, runnable):
-    check_output(tool, listed, lead.call(tool.name, **runnable(tool)))
+def test_the_example_runs_and_answers_as_published(tool, lead, runnable):
+    check_output(tool, lead.call(tool.name, **runnable(tool)))
+
+
+def test_an_answer_with_what_is_not_published_is_found():
+    [tool] = [tool for tool in TOOLS if tool.name == "list_test_cases"]
+    times = {"updatedAt": "2026-11-22T09:00:00+00:00"}
+    case = {"id": 1, "number": "C-1", "title": "t", "lifecycleState": "Ready", "tags": [], "version": 1, **times}
+    check_output(tool, {"items": [case], "total": 1})
+    wrong = [{"other": 1}, {"folder": {"id": 1, "name": "f", "path": "f"}}, {"updatedAt": "yesterday"}, {"id": None}]
+    for part in [*wrong, {"updatedAt": "2026-11-22T09:00:00"}, {"priority": ""}, {"tags": [""]}]:
+        with pytest.raises((jsonschema.ValidationError, AssertionError)):
+            check_output(tool, {"items": [{**case, **part}], "total": 1})
 
 
 @each_tool(where=lambda tool: not tool.read_only)
-async def test_a_write_leaves_audit_rows_and_its_dry_run_none(*, tool, lead, listed, runnable, sql, acme):
+async def test_a_write_leaves_audit_rows_and_its_dry_run_none(*, tool, lead, runnable, sql, acme):
     arguments = runnable(tool)
     last = await sql.value("SELECT coalesce(max(id), 0) FROM audit_log")
     dry = lead.call(tool.name, **arguments, dryRun=True)
-    check_output(tool, listed, dry)
+    check_output(tool, dry)
     assert dry["dryRun"] is True
     assert await sql.value("SELECT coalesce(max(id), 0) FROM audit_log") == last
     # A change that is there already would change nothing, and leave no row.
-    if tool.name.startswith("update") and "title" in {argument.name for argument in tool.arguments}:
-        arguments["title"] = f"Another title {last}"
+    another = dict.fromkeys(("title", "name", "body"), f"Another {last}") | {"issueKey": f"ANOTHER-{last + 1}"}
+    known = {argument.name for argument in tool.arguments} if tool.name.startswith("update") else set(arguments)
+    arguments |= {name: value for name, value in another.items() if name in known}
     answer = lead.call(tool.name, **arguments)
     assert "dryRun" not in answer
     rows = await sql.rows(
@@ -229,6 +228,9 @@ async def test_a_write_leaves_audit_rows_and_its_dry_run_none(*, tool, lead, lis
         assert rows[0]["object_id"] == answer["id"]
 
 
+EVERYTHING = frozenset(Permission)
+
+
 class Probe:
     """A person whose permissions are given for every call."""
 
@@ -238,6 +240,11 @@ class Probe:
     async def outcome(self, tool, arguments, permissions):
         await self.sql.rows("UPDATE roles SET permissions = $2 WHERE id = $1", self.role, sorted(permissions))
         return self.client.result(tool.name, **arguments)
+
+    async def comment(self, project):
+        """Return the id of a new comment of that person."""
+        await self.sql.rows("UPDATE roles SET permissions = $2 WHERE id = $1", self.role, sorted(EVERYTHING))
+        return self.client.call("add_comment", project=project, caseId="C-1", body="Mine")["id"]
 
 
 @pytest.fixture(scope="module")
@@ -253,18 +260,35 @@ async def probe(sql, connection, acme):
     client.close()
 
 
-EVERYTHING = frozenset(Permission)
-
-
-@each_tool(where=lambda tool: tool.name not in SPECIAL)
+@each_tool()
 def test_a_tool_declares_the_permissions_of_the_contract(tool):
     expected = set() if tool.name in DISCOVERY else PERMISSIONS[tool.name]
     assert set(tool.permissions) == expected
+    special, permissions = PERMISSIONS_BY_ARGUMENT.get(tool.name, (set(), set()))
+    always = {argument.python_name for argument in tool.arguments if argument.required}
+    assert set(tool.needed(always)) == expected
+    for argument in tool.arguments:
+        alone, beside = {argument.python_name}, {other.python_name for other in tool.arguments}
+        assert set(tool.needed(always | alone)) == (permissions if argument.name in special else expected)
+        assert set(tool.needed(always | beside)) == expected | permissions
+
+
+@pytest.fixture
+def permitted(runnable, probe):
+    """Arguments of a tool that work for the probe, once it has the permissions."""
+
+    async def make(tool):
+        arguments = runnable(tool)
+        if tool.name in OF_THE_AUTHOR:
+            arguments["commentId"] = await probe.comment(arguments["project"])
+        return arguments
+
+    return make
 
 
 @each_tool(where=lambda tool: tool.permissions)
-async def test_a_tool_needs_exactly_its_permissions(tool, probe, runnable, lead):
-    arguments = runnable(tool)
+async def test_a_tool_needs_exactly_its_permissions(tool, probe, permitted, lead):
+    arguments = await permitted(tool)
     missing = lead.result(tool.name, **{**arguments, "project": MISSING})
     assert missing["structuredContent"]["error"]["code"] == "NOT_FOUND_OR_DENIED"
     assert missing["content"][0]["text"] == "not found or access denied"
@@ -273,6 +297,32 @@ async def test_a_tool_needs_exactly_its_permissions(tool, probe, runnable, lead)
     assert await probe.outcome(tool, arguments, frozenset()) == missing
     allowed = await probe.outcome(tool, arguments, frozenset(tool.permissions))
     assert not allowed.get("isError"), allowed
+
+
+@each_tool(where=lambda tool: tool.name in PERMISSIONS_BY_ARGUMENT)
+async def test_arguments_with_permissions_of_their_own_need_those(tool, probe, runnable, lead, objects):
+    special, permissions = PERMISSIONS_BY_ARGUMENT[tool.name]
+    values = {"assigneeId": objects.ids["user"], "assignCaseIds": [objects.ids["case"]]}
+    usual = runnable(tool)
+    alone = {argument.name: usual[argument.name] for argument in tool.arguments if argument.required} | values
+    assert set(values) == special
+    missing = lead.result(tool.name, **{**usual, "project": MISSING})
+    both = {**usual, **values}
+    for arguments, needed in ((alone, permissions), (both, permissions | set(tool.permissions))):
+        for permission in needed:
+            assert await probe.outcome(tool, arguments, EVERYTHING - {permission}) == missing
+        allowed = await probe.outcome(tool, arguments, needed)
+        assert not allowed.get("isError"), allowed
+
+
+@each_tool(where=lambda tool: tool.name in OF_THE_AUTHOR)
+async def test_what_is_for_the_author_is_refused_to_others(tool, probe, runnable):
+    arguments, permission = runnable(tool), OF_THE_AUTHOR[tool.name]
+    without = EVERYTHING - {permission}
+    assert (await probe.outcome(tool, arguments, without))["isError"]
+    if permission:
+        allowed = await probe.outcome(tool, arguments, {*tool.permissions, permission})
+        assert not allowed.get("isError"), allowed
 
 
 @each_tool(where=lambda tool: tool.in_project and not tool.permissions)

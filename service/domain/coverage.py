@@ -1,0 +1,299 @@
+"""Coverage: what is not tested, and what the tests say of an issue.
+
+A case *covers* the issues that it is linked to with a relation of semantic GENERAL; links of its results, and DEFECT
+links, are no coverage. Deleted cases count for nothing.
+
+In *scope* are a project's cases; with a folder those in it and below, with a cycle those in runs of it and of the
+cycles below it, and then only results of these runs count. *Known* issues are those that the project has heard of:
+linked in any way, or told by the tracker; with a folder or a cycle, those linked to a case in scope or to a counted
+result of one.
+
+The *verdict* on an issue comes from the latest counted result of each case in scope that covers it: FAILING if one has
+a status that is a failure, PASSING if all have one that is a success (and no failure), otherwise UNTESTED; NOT_COVERED
+if there is no such case.
+
+Gaps, and what they are counted of:
+
+- CASES_WITHOUT_ISSUE: cases in scope that cover no issue, of all in scope.
+- ISSUES_WITHOUT_CASE: known issues that are NOT_COVERED, of all known ones.
+- ISSUES_NOT_PASSING: known issues that are FAILING or UNTESTED, of those that are covered.
+- CASES_NEVER_RUN: cases in scope without a counted result, of all in scope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from service.domain.issue_keys import named, shown
+from service.domain.links import load_trackers, matching_keys
+from service.domain.pages import DEFAULT_LIMIT, ENVELOPE, LARGEST_ANSWER, Cursor, fitting, page
+from service.errors import Code, NotFoundOrDenied, Refused
+from service.sql import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from service.domain.issue_keys import Source
+    from service.domain.links import Trackers
+    from service.domain.work import Document, Work
+
+_SQL = load(__file__)
+
+# Each kind of gap, and which figure it is counted of.
+KINDS = {
+    "CASES_WITHOUT_ISSUE": "cases",
+    "ISSUES_WITHOUT_CASE": "issues",
+    "ISSUES_NOT_PASSING": "covered",
+    "CASES_NEVER_RUN": "cases",
+}
+_OF_CASES = {"CASES_WITHOUT_ISSUE", "CASES_NEVER_RUN"}
+
+# What is shown of an issue in lists of its cases, runs, cycles and defects, as rows and as characters of JSON.
+_LONGEST_LIST = 200
+_ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
+
+
+def _verdicts(cases: str) -> str:
+    """Return the query of the verdicts on the issues $4 (null: all) of project $1 by *cases*, a relation."""
+    return f"""
+        SELECT i.id, count(s.id) AS cases, count(*) FILTER (WHERE s.passed) AS passing,
+            CASE
+                WHEN count(s.id) = 0 THEN 'NOT_COVERED'
+                WHEN bool_or(s.failed) THEN 'FAILING'
+                WHEN count(*) FILTER (WHERE s.passed) = count(s.id) THEN 'PASSING'
+                ELSE 'UNTESTED'
+            END AS verdict
+        FROM issues i
+        LEFT JOIN (
+            SELECT c.issue_id, c.case_id
+            FROM ({_SQL["covering"]}) c
+            WHERE $4::bigint[] IS NULL OR c.issue_id = ANY ($4)
+        ) v ON v.issue_id = i.id
+        LEFT JOIN {cases} s ON s.id = v.case_id
+        WHERE i.project_id = $1 AND ($4::bigint[] IS NULL OR i.id = ANY ($4))
+        GROUP BY i.id
+    """
+
+
+# All figures, and of the gaps of kind $5 the ids of those after $6, at most $7.
+GAPS = f"""
+    WITH scope AS ({_SQL["cases_in_scope"]}),
+    issue AS (
+        SELECT v.id, v.verdict
+        FROM ({_verdicts("scope")}) v
+        WHERE $2::bigint[] IS NULL AND $3::bigint[] IS NULL
+            OR EXISTS (SELECT FROM links k JOIN scope s ON s.id = k.case_id WHERE k.issue_id = v.id)
+            OR EXISTS (
+                SELECT FROM links k
+                JOIN results e ON e.id = k.result_id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
+                JOIN scope s ON s.id = e.case_id
+                WHERE k.issue_id = v.id)
+    ), gap AS (
+        SELECT 'CASES_WITHOUT_ISSUE' AS kind, s.id
+        FROM scope s WHERE NOT EXISTS (SELECT FROM ({_SQL["covering"]}) v WHERE v.case_id = s.id)
+        UNION ALL
+        SELECT 'ISSUES_WITHOUT_CASE', i.id FROM issue i WHERE i.verdict = 'NOT_COVERED'
+        UNION ALL
+        SELECT 'ISSUES_NOT_PASSING', i.id FROM issue i WHERE i.verdict IN ('FAILING', 'UNTESTED')
+        UNION ALL
+        SELECT 'CASES_NEVER_RUN', s.id FROM scope s WHERE s.result_id IS NULL
+    )
+    SELECT
+        (SELECT count(*) FROM scope) AS cases,
+        (SELECT count(*) FROM issue) AS issues,
+        (SELECT count(*) FROM issue i WHERE i.verdict <> 'NOT_COVERED') AS covered,
+        (
+            SELECT coalesce(json_object_agg(n.kind, n.gaps), '{{}}')
+            FROM (SELECT g.kind, count(*) AS gaps FROM gap g GROUP BY g.kind) n
+        ) AS gaps,
+        ARRAY(
+            SELECT g.id FROM gap g
+            WHERE g.kind = $5 AND ($6::bigint IS NULL OR g.id > $6)
+            ORDER BY g.id
+            LIMIT $7
+        ) AS page
+"""
+
+# The issues $4 with the verdicts on them, in the order given.
+ISSUES = f"""
+    SELECT v.id, json_strip_nulls(json_build_object(
+        'issueKey', i.key,
+        'source', json_build_object('id', t.id, 'name', t.name),
+        'url', nullif(i.url, ''),
+        'title', nullif(i.title, ''),
+        'status', nullif(i.status, ''),
+        'verdict', v.verdict,
+        'caseCount', v.cases,
+        'passingCount', v.passing
+    )) AS document
+    FROM ({_verdicts(f"({_SQL['cases_in_scope']})")}) v
+    JOIN issues i ON i.id = v.id
+    JOIN sources t ON t.id = i.source_id
+    ORDER BY array_position($4::bigint[], v.id)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The issue that a key stands for: its id where the project knows it, and its source unless it may be several's."""
+
+    key: str
+    issue_id: int | None = None
+    source: Source | None = None
+
+
+async def coverage_gaps(
+    work: Work,
+    project_id: int,
+    *,
+    kind: str | None = None,
+    folder_id: int | None = None,
+    cycle_id: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Document:
+    """Return how many gaps of every kind there are, and with *kind* a page of these; folder 0 is the whole tree."""
+    place = Cursor("get_coverage_gaps", project_id, kind, folder_id, cycle_id)
+    after = place.read(cursor) or [None]
+    limits = await work.connection.fetchrow(_SQL["scope"], project_id, folder_id or None, cycle_id)
+    if limits is None:
+        raise NotFoundOrDenied
+    scope = project_id, limits["folders"], limits["runs"]
+    row = await work.connection.fetchrow(GAPS, *scope, None, kind, *after, limit + 1)
+    assert row is not None  # noqa: S101 - it has no FROM
+    figures: Document = {"gaps": [_figure(row, name) for name in KINDS]}
+    if kind is None:
+        return figures
+    ids = row["page"]
+    if kind in _OF_CASES:
+        rows = await work.connection.fetch(_SQL["case_gaps"], ids)
+    else:
+        rows = await work.connection.fetch(ISSUES, *scope, ids)
+    items = [row["document"] for row in rows]
+    total = row["gaps"].get(kind, 0)
+    beside = {**figures, "kind": kind}
+    return page(items, total=total, limit=limit, cursor=place, key=lambda i: (ids[i],), beside=beside)
+
+
+def _figure(row: Mapping[str, Any], kind: str) -> Document:
+    count, of = row["gaps"].get(kind, 0), row[KINDS[kind]]
+    return {"kind": kind, "count": count, "of": of, "percentage": round(100 * count / of, 1) if of else 0}
+
+
+async def reverse_traceability(
+    work: Work, project_id: int, *, issue_key: str, source_id: int | None = None
+) -> Document:
+    """Return what the tests say of an issue: its verdict, its cases, where they were executed, the defects raised."""
+    trackers = await load_trackers(work, project_id)
+    found = await _find_issue(work, project_id, trackers, issue_key, source_id)
+    lists: dict[str, list[Document]] = {"cases": [], "runs": [], "cycles": [], "defects": []}
+    totals = dict.fromkeys(lists, 0)
+    if found.issue_id is None:
+        document = _unknown_issue(found, issue_key)
+    else:
+        row = await work.connection.fetchrow(ISSUES, project_id, None, None, [found.issue_id])
+        if row is None:
+            raise NotFoundOrDenied
+        document = row["document"]
+        for name in lists:
+            rows = await work.connection.fetch(_SQL[f"{name}_of_issue"], found.issue_id, _LONGEST_LIST)
+            lists[name] = [row["document"] for row in rows]
+            totals[name] = rows[0]["total"] if rows else 0
+    shown_lists = {name: items[: fitting(items, _ROOM)] for name, items in lists.items()}
+    document |= {**shown_lists, "totals": totals}
+    cut = [f"{len(items)} of {totals[name]} {name}" for name, items in shown_lists.items() if len(items) < totals[name]]
+    if cut:
+        document["truncated"] = f"Only {', '.join(cut)} are shown; list_test_runs and get_test_run page through all."
+    return document
+
+
+def _unknown_issue(found: _Found, given: str) -> Document:
+    document: Document = {"issueKey": found.key, "verdict": "NOT_COVERED", "caseCount": 0, "passingCount": 0}
+    if found.source is not None:
+        document["source"] = {"id": found.source.id, "name": found.source.name}
+        if url := found.source.url(given, found.key):
+            document["url"] = url
+    return document
+
+
+async def _find_issue(work: Work, project_id: int, trackers: Trackers, given: str, source_id: int | None) -> _Found:
+    """Return the issue that *given* stands for: the one that the project knows, or one that it could know."""
+    sources = [source for source in trackers.sources if source_id in {None, source.id}]
+    if source_id is not None and not sources:
+        raise NotFoundOrDenied
+    readings, refusals = _read(sources, given)
+    known = await _known_issues(work, project_id, readings)
+    if len(known) > 1:
+        several = named(source for source in sources if source.id in known)
+        raise Refused(
+            Code.INVALID_VALUE,
+            f"Several trackers have an issue {shown(given.strip())}: pass sourceId. They are: {several}.",
+            field="sourceId",
+        )
+    for source, _ in readings:
+        if source.id in known:
+            issue_id, key = known[source.id]
+            return _Found(key=key, issue_id=issue_id, source=source)
+    possible = await _possible_issues(work, readings, refusals, given)
+    if not possible:
+        raise _no_issue(sources, given, refusals)
+    # Where several trackers may have it, none of them is known to.
+    return possible[0] if len(possible) == 1 else _Found(key=possible[0].key)
+
+
+async def _possible_issues(
+    work: Work, readings: Sequence[tuple[Source, list[str]]], refusals: list[Refused], given: str
+) -> list[_Found]:
+    """Return the issues that *given* would be by the patterns of the sources, and add to *refusals* why it is none."""
+    possible = []
+    for source, keys in readings:
+        try:
+            async with work.connection.savepoint():
+                matching = await matching_keys(work, source, keys)
+        except Refused as refused:
+            refusals.append(refused)
+            continue
+        found = next((key for key in keys if key in matching), None)
+        if found is None:
+            refusals.append(source.refusal(given.strip()))
+        else:
+            possible.append(_Found(key=found, source=source))
+    return possible
+
+
+def _read(sources: Sequence[Source], given: str) -> tuple[list[tuple[Source, list[str]]], list[Refused]]:
+    readings, refusals = [], []
+    for source in sources:
+        try:
+            readings.append((source, source.candidates(given)))
+        except Refused as refused:
+            refusals.append(refused)
+    return readings, refusals
+
+
+async def _known_issues(
+    work: Work, project_id: int, readings: Sequence[tuple[Source, list[str]]]
+) -> dict[int, tuple[int, str]]:
+    """Return the known issues, id and key, by source; of several readings in one source, the likeliest."""
+    pairs = [(source.id, key) for source, keys in readings for key in keys]
+    rows = await work.connection.fetch(
+        _SQL["issues_by_key"], project_id, [source_id for source_id, _ in pairs], [key for _, key in pairs]
+    )
+    by_pair = {(row["source_id"], row["key"]): row["id"] for row in rows}
+    known: dict[int, tuple[int, str]] = {}
+    for pair in pairs:
+        if pair in by_pair:
+            known.setdefault(pair[0], (by_pair[pair], pair[1]))
+    return known
+
+
+def _no_issue(sources: Sequence[Source], given: str, refusals: Sequence[Refused]) -> Refused:
+    if len(refusals) == 1:
+        return refusals[0]
+    return Refused(
+        Code.INVALID_VALUE,
+        f"{shown(given.strip())} is no issue of any tracker of the project. There are: {named(sources)}. For the form "
+        "of their keys see get_external_sources.",
+        field="issueKey",
+    )
