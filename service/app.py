@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quart import Quart
 
 from migrations.trees import Tree, head
 from service import __version__
+from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
+from service.mcp.limits import Throttle
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
+from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.session import Gateway
+from tenancy.strict import StrictLogins
 
 if TYPE_CHECKING:
     from service.settings import Settings
+    from tenancy.session import Identity
+
+# What keys.create_key makes: 32 random bytes in URL-safe base64.
+_KEY = re.compile(re.escape(PREFIX) + "[A-Za-z0-9_-]{43}")
 
 
 def create_app(settings: Settings) -> Quart:
     """Return the application over the database of *settings*."""
-    pool = Pool(
-        settings.service_database_url.get_secret_value(),
-        size=settings.pool_size,
-        wait_seconds=settings.pool_wait_seconds,
-        renew_after=settings.pool_renew_after,
-        statement_cache_size=settings.statement_cache_size,
-    )
+    pools = _pools(settings)
     gateway = Gateway(
-        pool, statement_timeout_ms=settings.statement_timeout_ms, lock_timeout_ms=settings.lock_timeout_ms
+        pools[0],
+        workspaces=pools[-1] if len(pools) > 1 else None,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        lock_timeout_ms=settings.lock_timeout_ms,
     )
     host = ToolHost(gateway, TOOLS, schema_versions=frozenset({head(Tree.WORKSPACE)}))
     app = Quart("service", static_folder=None)
@@ -44,10 +51,46 @@ def create_app(settings: Settings) -> Quart:
         allowed_hosts=settings.allowed_hosts,
         max_body_bytes=settings.max_body_bytes,
         body_timeout_seconds=settings.body_timeout_seconds,
+        max_header_bytes=settings.max_header_bytes,
+        is_well_formed=_KEY.fullmatch,
+        throttle=Throttle(
+            calls_per_second=settings.calls_per_second,
+            burst=settings.calls_burst,
+            wrong_keys_per_minute=settings.wrong_keys_per_minute,
+        ),
+        trusted_proxies=settings.trusted_proxies,
+        call_log=CallLog(_who),
     )
 
     @app.after_serving
     async def close() -> None:
-        await pool.close()
+        for pool in pools:
+            await pool.close()
 
     return app
+
+
+def _pools(settings: Settings) -> list[Pool]:
+    """Return the pool of the service's login; in strict mode, that of the workspaces' logins after it."""
+    make = partial(
+        Pool,
+        settings.service_database_url.get_secret_value(),
+        wait_seconds=settings.pool_wait_seconds,
+        renew_after=settings.pool_renew_after,
+        statement_cache_size=settings.statement_cache_size,
+        command_timeout=2 * settings.statement_timeout_ms / 1000,
+    )
+    if settings.strict_secret is None:
+        return [make(size=settings.pool_size)]
+    logins = StrictLogins(settings.strict_secret.get_secret_value())
+    # The first one only looks keys up, which is quick.
+    return [make(size=max(2, settings.pool_size // 4)), make(size=settings.pool_size, login_of=logins.login)]
+
+
+def _who(identity: Identity) -> dict[str, int]:
+    """Return what the log says of a caller: numbers, which name nobody."""
+    return {
+        "workspace_id": identity.workspace_id,
+        "user_id": identity.user_id,
+        "api_key_id": identity.api_key_id,
+    }

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 _BACKLOG = 1024
-_KEEP_ALIVE_SECONDS = 75
 _CLOSE_SECONDS = 10
+#: Linux alone has it.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,10 +67,14 @@ async def serve(
     async def tell() -> None:
         on_ready()
 
+    if _USER_TIMEOUT is not None:
+        # Each connection inherits it. Nothing above the kernel gives up a client that does not read its answers.
+        listening.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(settings.body_timeout_seconds * 1000))
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.backlog = _BACKLOG
-    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.keep_alive_timeout = settings.keep_alive_seconds
+    config.h11_max_incomplete_size = config.h2_max_header_list_size = settings.max_header_bytes
     config.graceful_timeout = settings.shutdown_seconds
     config.shutdown_timeout = _CLOSE_SECONDS
     config.include_server_header = False

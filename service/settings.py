@@ -22,6 +22,8 @@ class Settings(BaseSettings):
 
     #: The rightless login's URL; it may go through PgBouncer in transaction mode.
     service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
+    #: Strict mode: every workspace's role logs in by itself, with a password that is derived from this.
+    strict_secret: SecretStr | None = Field(default=None, min_length=32)
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -37,7 +39,18 @@ class Settings(BaseSettings):
     statement_timeout_ms: int = Field(default=10_000, ge=100)
     lock_timeout_ms: int = Field(default=3_000, ge=100)
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
-    body_timeout_seconds: int = Field(default=30, ge=1)
+    #: How long a body may take to arrive, and how long a client may not take what is sent to it.
+    body_timeout_seconds: float = Field(default=30, gt=0)
+    max_header_bytes: int = Field(default=16 * 1024, ge=1024, le=64 * 1024)
+    #: How long a connection may be idle, or take to send a request's headers.
+    keep_alive_seconds: float = Field(default=75, gt=0)
+    #: Per key and process; 0: as often as it likes. After a pause, a key may make calls_burst of them at once.
+    calls_per_second: float = Field(default=50, ge=0)
+    calls_burst: int = Field(default=200, ge=1)
+    #: Per client address and process; 0: as many as it likes. Keys that work are not concerned.
+    wrong_keys_per_minute: int = Field(default=60, ge=0)
+    #: How many proxies stand before the service, each of which adds to X-Forwarded-For.
+    trusted_proxies: int = Field(default=0, ge=0)
     shutdown_seconds: int = Field(default=10, ge=0)
     log_format: Literal["json", "pretty"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

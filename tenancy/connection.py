@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
@@ -32,11 +33,35 @@ async def admin_connection(url: str, *, name: str = "DATABASE_URL") -> AsyncIter
         await connection.close()
 
 
-async def connect(url: str, *, name: str, statement_cache_size: int = 100) -> asyncpg.Connection:
-    """Return a new connection to *url*, whose server is recent enough; raise TenancyError within 10 seconds."""
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role to connect as, in place of the one in a URL."""
+
+    role: str
+    password: str = field(repr=False)
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    statement_cache_size: int = 100,
+    login: Login | None = None,
+    command_timeout: float | None = None,
+) -> asyncpg.Connection:
+    """Return a new connection to *url*, whose server is recent enough; raise TenancyError within 10 seconds.
+
+    With *command_timeout*, in seconds, a query raises TimeoutError where the server does not answer at all.
+    """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            return await _connect(url, name=name, statement_cache_size=statement_cache_size)
+            return await _connect(
+                url,
+                name=name,
+                login=login,
+                statement_cache_size=statement_cache_size,
+                command_timeout=command_timeout,
+            )
     except asyncpg.InvalidCatalogNameError as error:
         raise TenancyError(f"{name}: {first_line(error)}. Create it, or correct the name.") from error
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError) as error:
@@ -62,8 +87,12 @@ async def connect(url: str, *, name: str, statement_cache_size: int = 100) -> as
         raise TenancyError(f"{name}: the server refuses the connection ({first_line(error)}).") from error
 
 
-async def _connect(url: str, *, name: str, statement_cache_size: int) -> asyncpg.Connection:
-    connection = await asyncpg.connect(url, statement_cache_size=statement_cache_size)
+async def _connect(url: str, *, name: str, login: Login | None, **options: Any) -> asyncpg.Connection:
+    as_role = {} if login is None else {"user": login.role, "password": login.password}
+    connection = await asyncpg.connect(url, **options, **as_role)
+    if login is not None:
+        # The driver switches jit off while it learns types, by set_config, which is withheld from workspaces' roles.
+        connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
     try:
         _check_version(connection, name=name)
         await _learn_types(connection, name=name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from migrations.control.tables import metadata
 from tenancy.errors import TenancyError
-from tenancy.roles import SET_CONFIG, WITHHELD
+from tenancy.roles import SET_CONFIG, STRICT, WITHHELD
 
 if TYPE_CHECKING:
     import asyncpg
@@ -79,14 +79,27 @@ _CHECKS = (
     WHERE present
     ORDER BY weakness, who <> 'public'
     """,
+    # What the workspaces' roles are members of in strict mode
+    f"""
+    SELECT 'the role {STRICT} may do more than connect'
+    FROM pg_roles r
+    WHERE r.rolname = '{STRICT}' AND (
+        r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolcanlogin
+        OR EXISTS (SELECT FROM pg_auth_members up WHERE up.member = r.oid)
+        OR EXISTS (SELECT FROM pg_shdepend d
+                   WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+                       AND d.classid <> 'pg_database'::regclass))
+    """,
     # The workspaces' roles
-    """
+    f"""
     SELECT format('the workspace role %I %s', r.rolname, weakness)
     FROM pg_auth_members m
     JOIN pg_roles r ON r.oid = m.roleid
     CROSS JOIN LATERAL (VALUES
         (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication, 'has special powers'),
-        (EXISTS (SELECT FROM pg_auth_members up WHERE up.member = r.oid), 'is a member of another role'),
+        (EXISTS (SELECT FROM pg_auth_members up
+                 WHERE up.member = r.oid AND (up.roleid <> to_regrole('{STRICT}') OR up.set_option OR up.admin_option)),
+            'is a member of another role'),
         (EXISTS (SELECT FROM pg_shdepend d
                  WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'),
             'owns objects'),

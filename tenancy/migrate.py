@@ -12,11 +12,13 @@ from tenancy.catalog import list_workspaces
 from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
 from tenancy.roles import CONTROL, OWNER, prepare_database, take_lock
+from tenancy.strict import open_logins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tenancy.catalog import Workspace
+    from tenancy.strict import StrictLogins
 
 
 _LOCK_SECONDS = 2
@@ -28,16 +30,21 @@ async def migrate(
     admin: asyncpg.Connection,
     *,
     app_password: str | None = None,
+    strict: StrictLogins | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Bring everything to this release's schema and return how many workspaces had to move.
 
-    *progress* is told (done, total) after each workspace. Run again, it changes nothing.
+    *progress* is told (done, total) after each workspace. With *strict*, the workspaces' roles can log in afterwards.
+    Run again, it changes nothing.
     Raises TenancyError, naming them, for workspaces that could not be moved; the others are.
     """
     await prepare_database(admin, app_password=app_password)
     await _migrate_control(admin)
-    behind = [w for w in await list_workspaces(admin) if w.schema_version != head(Tree.WORKSPACE)]
+    workspaces = await list_workspaces(admin)
+    if strict is not None:
+        await open_logins(admin, strict, [workspace.schema_name for workspace in workspaces])
+    behind = [w for w in workspaces if w.schema_version != head(Tree.WORKSPACE)]
     failed = []
     for done, workspace in enumerate(behind, start=1):
         try:

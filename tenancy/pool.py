@@ -19,9 +19,12 @@ from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from tenancy.connection import Login
 
 _CLOSE_SECONDS = 5
+_OPENING_AT_ONCE = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +35,11 @@ class _Lent:
 
 
 class Pool:
-    """At most *size* connections to *url*."""
+    """At most *size* connections to *url*.
+
+    With *login_of* a connection is one workspace's alone, logged in as its role: one that was idle for the longest is
+    closed where another workspace needs the place.
+    """
 
     def __init__(
         self,
@@ -42,12 +49,21 @@ class Pool:
         wait_seconds: float = 2.0,
         renew_after: int = 5_000,
         statement_cache_size: int = 200,
+        command_timeout: float = 30.0,
+        login_of: Callable[[str], Login] | None = None,
     ) -> None:
         self._url = url
+        self._size = size
         self._free = asyncio.Semaphore(size)
+        self._login_of = login_of
+        # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
+        self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
+        self._lent = 0
         self._wait_seconds = wait_seconds
         self._renew_after = renew_after
         self._statement_cache_size = statement_cache_size
+        # The server's own limits end what is slow; this one, a connection whose other end is gone without a word.
+        self._command_timeout = command_timeout
         # In the order of their return: the first has been idle for the longest.
         self._idle: OrderedDict[_Lent, None] = OrderedDict()
         self._closed = False
@@ -58,9 +74,10 @@ class Pool:
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
-        await self._take_permit()
+        await self._take(self._free)
+        self._lent += 1
         try:
-            lent = self._pick(workspace) or _Lent(await self._open())
+            lent = self._pick(workspace) or await self._open(workspace)
             if workspace is not None:
                 lent.workspace = workspace
             lent.requests += 1
@@ -69,6 +86,7 @@ class Pool:
             finally:
                 self._take_back(lent)
         finally:
+            self._lent -= 1
             self._free.release()
 
     async def close(self) -> None:
@@ -80,20 +98,29 @@ class Pool:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
 
-    async def _take_permit(self) -> None:
-        if not self._free.locked():
+    async def _take(self, permits: asyncio.Semaphore) -> None:
+        if not permits.locked():
             # It returns at once, and a timer would cost more than all the rest here.
-            await self._free.acquire()
+            await permits.acquire()
             return
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
+                await permits.acquire()
         except TimeoutError as error:
             raise DatabaseUnavailable("no connection came free in time") from error
 
     def _pick(self, workspace: str | None) -> _Lent | None:
         while self._idle:
-            lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), next(iter(self._idle)))
+            lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
+            if lent is None:
+                lent = next(iter(self._idle))
+                if self._login_of is not None:
+                    # Another's: of no use, but in the way once there are *size*.
+                    if self._lent + len(self._idle) <= self._size:
+                        return None
+                    del self._idle[lent]
+                    lent.connection.terminate()
+                    continue
             del self._idle[lent]
             if not lent.connection.is_closed():
                 return lent
@@ -107,12 +134,22 @@ class Pool:
         else:
             self._idle[lent] = None
 
-    async def _open(self) -> asyncpg.Connection:
+    async def _open(self, workspace: str | None) -> _Lent:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
+        login = None if self._login_of is None or workspace is None else self._login_of(workspace)
+        await self._take(self._opening)
         try:
-            return await connect(
-                self._url, name="The service's database", statement_cache_size=self._statement_cache_size
+            return _Lent(
+                await connect(
+                    self._url,
+                    name="The service's database",
+                    statement_cache_size=self._statement_cache_size,
+                    login=login,
+                    command_timeout=self._command_timeout,
+                )
             )
         except TenancyError as error:
             raise DatabaseUnavailable(str(error)) from error
+        finally:
+            self._opening.release()

@@ -23,8 +23,11 @@ from tenancy.errors import TenancyError
 APP = "testorchestrator_app"
 OWNER = "testorchestrator_owner"
 CONTROL = "testorchestrator_control"
+#: In strict mode workspaces' roles are members of it: it may connect, and nothing else. Rights of its own on the
+#: database for each of them would make a list that every connection has to read.
+STRICT = "testorchestrator_strict"
 
-_CREATE = {APP: "LOGIN", OWNER: "NOLOGIN", CONTROL: "NOLOGIN"}
+_CREATE = {APP: "LOGIN", OWNER: "NOLOGIN", CONTROL: "NOLOGIN", STRICT: "NOLOGIN"}
 _RIGHTLESS = "NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 SET_CONFIG = "pg_catalog.set_config(text, text, boolean)"
@@ -60,11 +63,11 @@ async def prepare_database(admin: asyncpg.Connection, *, app_password: str | Non
         await admin.execute(f"ALTER ROLE {APP} SET statement_timeout = '10s'")
         await admin.execute(f"ALTER ROLE {APP} SET lock_timeout = '3s'")
         if app_password is not None:
-            await admin.execute(f"ALTER ROLE {APP} PASSWORD '{_scram_verifier(app_password)}'")
+            await admin.execute(f"ALTER ROLE {APP} PASSWORD '{scram_verifier(app_password)}'")
         database = await admin.fetchval("SELECT quote_ident(current_database())")
         for statement in (
             f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
-            f"GRANT CONNECT ON DATABASE {database} TO {APP}",
+            f"GRANT CONNECT ON DATABASE {database} TO {APP}, {STRICT}",
             f"GRANT CREATE ON DATABASE {database} TO {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM PUBLIC",
             # asyncpg calls it when it meets a new type, which is made to happen before a workspace is entered.
@@ -94,9 +97,9 @@ async def take_lock(admin: asyncpg.Connection, name: str) -> None:
         ) from error
 
 
-def _scram_verifier(password: str) -> str:
+def scram_verifier(password: str, *, salt: bytes | None = None, iterations: int = 4096) -> str:
     """Return what Postgres stores for *password* (RFC 5803), so that the password itself is in no statement or log."""
-    salt, iterations = secrets.token_bytes(16), 4096
+    salt = secrets.token_bytes(16) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", _prepared(password).encode(), salt, iterations)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server_key = hmac.digest(salted, b"Server Key", "sha256")

@@ -103,10 +103,22 @@ class WorkspaceConnection:
 
 
 class Gateway:
-    """What the service knows of the database: keys to check, and workspaces to enter."""
+    """What the service knows of the database: keys to check, and workspaces to enter.
 
-    def __init__(self, pool: Pool, *, statement_timeout_ms: int = 10_000, lock_timeout_ms: int = 3_000) -> None:
+    In strict mode *workspaces* is the pool of connections that are logged in as the workspaces' own roles.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        workspaces: Pool | None = None,
+        statement_timeout_ms: int = 10_000,
+        lock_timeout_ms: int = 3_000,
+    ) -> None:
         self._pool = pool
+        self._workspaces = workspaces or pool
+        self._is_strict = workspaces is not None
         self._limits = (
             f"SET LOCAL statement_timeout = {statement_timeout_ms:d}; SET LOCAL lock_timeout = {lock_timeout_ms:d}; "
             f"SET LOCAL timezone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = {2 * statement_timeout_ms:d}"
@@ -146,12 +158,12 @@ class Gateway:
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
-        async with self._pool.connection(schema_name) as connection:
+        role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
+        async with self._workspaces.connection(schema_name) as connection:
             try:
                 with _telling_loss(connection):
                     await connection.execute(
-                        f"BEGIN {mode}; SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp; "
-                        f"{self._limits}; {gate}"
+                        f"BEGIN {mode}; {role}SET LOCAL search_path = {schema_name}, pg_temp; {self._limits}; {gate}"
                     )
                     with _facade(connection) as facade:
                         yield facade
@@ -200,6 +212,9 @@ def _telling_loss(connection: asyncpg.Connection) -> Iterator[None]:
         asyncpg.InternalClientError,
     ) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
+    except TimeoutError as error:
+        connection.terminate()
+        raise DatabaseUnavailable("no answer in time") from error
     except (OSError, asyncpg.InterfaceError) as error:
         # The driver raises these for a wrong use of a connection too, and a handler for reasons of its own.
         if connection.is_closed():

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import itertools
 import json
+import os
 import secrets
 import tempfile
 import threading
@@ -25,12 +26,16 @@ from tenancy.keys import create_key
 from tenancy.migrate import migrate
 from tenancy.provision import create_workspace
 from tenancy.roles import APP
+from tenancy.strict import StrictLogins, open_logins
 
 if TYPE_CHECKING:
     from tenancy.catalog import Workspace
     from tenancy.session import WorkspaceConnection
 
 MISSING = 987_654_321
+# With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
+STRICT = os.environ.get("TEST_STRICT") == "1"
+STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +210,7 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
             await connection.execute("INSERT INTO tags (context, name) VALUES ('REPOSITORY', $1)", tag)
 
     workspace = await create_workspace(admin, slug=slug, name=slug.title(), populate=populate)
+    await open_logins(admin, STRICT_LOGINS, [workspace.schema_name])
     for name, person in people.items():
         key = await create_key(admin, workspace_id=workspace.id, user_id=person.id, label=name)
         people[name] = Person(person.id, person.email, key)
@@ -214,6 +220,8 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
 @contextmanager
 def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""
+    # Tests are busier with one key than anybody is; those of the limit set it.
+    settings = {"calls_per_second": 0} | settings
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()
     loop = asyncio.new_event_loop()
@@ -251,7 +259,8 @@ def serving(service_url: str, **settings: Any):
 async def world(postgres):
     """The service with the workspaces acme and globex."""
     async with new_database(postgres) as (name, connection):
-        with serving(postgres.dsn(user=APP, database=name)) as (host, port):
+        strict = {"strict_secret": STRICT_LOGINS.secret} if STRICT else {}
+        with serving(postgres.dsn(user=APP, database=name), **strict) as (host, port):
             acme = await make_tenant(connection, "acme", host=host, port=port)
             globex = await make_tenant(connection, "globex", host=host, port=port)
             # Workspaces number their objects apart; far apart here, so that a foreign id is never one of ours too.

@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from service.calls import CallResult, InvalidParams, Unavailable
+from service.mcp.call_log import UNKNOWN
 from service.mcp.envelope import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -38,6 +39,7 @@ from service.mcp.eras import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from service.mcp.call_log import Entry
     from service.mcp.envelope import Id
 
 LONGEST_BATCH = 50
@@ -91,6 +93,7 @@ class Server(Generic[Caller]):
 
     def __init__(self, host: Host[Caller], *, info: ServerInfo, instructions: str) -> None:
         self._host = host
+        self._tool_names = frozenset(tool["name"] for tool in host.listing)
         capabilities: dict[str, Any] = {"tools": {}}
         self._initialized = {
             version: {
@@ -117,36 +120,42 @@ class Server(Generic[Caller]):
             }
         )
 
-    async def answer(self, body: bytes, headers: RoutingHeaders, caller: Caller) -> Answer:
-        """Return the answer to a POST's *body*; never raises but for cancellation."""
+    async def answer(self, body: bytes, headers: RoutingHeaders, caller: Caller, entry: Entry) -> Answer:
+        """Return the answer to a POST's *body*, and note in *entry* what it was; never raises but for cancellation."""
         id_ = None
         try:
             value = parse(body)
             if isinstance(value, list):
-                return await self._batch(value, headers, caller)
+                return await self._batch(value, headers, caller, entry)
             message = read_message(value)
             if isinstance(message, Unanswered):
                 return ACCEPTED
             id_ = message.id
+            entry.calls(message.method)
             if is_modern(message, headers):
                 check_modern(message, headers)
-                result = await self._modern(message, caller)
+                result = await self._modern(message, caller, entry)
             else:
-                result = await self._legacy(message, caller)
+                result = await self._legacy(message, caller, entry)
         except Fault as fault:
+            entry.failed("rpc_error", fault.code)
             return Answer(status=fault.status, body=_render_fault(fault))
         except Unavailable as unavailable:
+            entry.failed("rpc_error", INTERNAL_ERROR)
             return unavailable_answer(unavailable, id_)
         except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
+            entry.failed("rpc_error", INTERNAL_ERROR)
             return Answer(body=_render_fault(_internal(id_)))
         return Answer(body=_render(id_, result))
 
-    async def _batch(self, messages: list[Any], headers: RoutingHeaders, caller: Caller) -> Answer:
-        """Answer a batch, which only 2025-03-26 has, one message after the other."""
+    async def _batch(self, messages: list[Any], headers: RoutingHeaders, caller: Caller, entry: Entry) -> Answer:
+        """Answer a batch, which only 2025-03-26 has, one message after the other; the last failure is noted."""
+        entry.calls("batch")
         if any(version != BATCH_VERSION for version in headers.version):
             raise Fault(INVALID_REQUEST, "Invalid request: this protocol version has no batches.")
         if not 1 <= len(messages) <= LONGEST_BATCH:
             raise Fault(INVALID_REQUEST, f"Invalid request: a batch has 1 to {LONGEST_BATCH} messages.")
+        entry.messages = len(messages)
         answers = []
         for value in messages:
             id_ = None
@@ -155,24 +164,27 @@ class Server(Generic[Caller]):
                 if isinstance(message, Unanswered):
                     continue
                 id_ = message.id
-                answers.append(_render(id_, await self._batched(message, caller)))
+                answers.append(_render(id_, await self._batched(message, caller, entry)))
             except Fault as fault:
+                entry.failed("rpc_error", fault.code)
                 answers.append(_render_fault(fault))
             except Unavailable:
+                entry.failed("rpc_error", INTERNAL_ERROR)
                 answers.append(_render_fault(_unavailable(id_)))
             except Exception:  # noqa: BLE001 - the edge, as above
+                entry.failed("rpc_error", INTERNAL_ERROR)
                 answers.append(_render_fault(_internal(id_)))
         return Answer(body=b"[" + b",".join(answers) + b"]") if answers else ACCEPTED
 
-    async def _batched(self, request: Request, caller: Caller) -> Any:
+    async def _batched(self, request: Request, caller: Caller, entry: Entry) -> Any:
         if request.method == "initialize" or has_modern_meta(request):
             raise Fault(INVALID_REQUEST, "Invalid request: this cannot be in a batch.", id_=request.id)
-        return await self._legacy(request, caller)
+        return await self._legacy(request, caller, entry)
 
-    async def _legacy(self, request: Request, caller: Caller) -> Any:
+    async def _legacy(self, request: Request, caller: Caller, entry: Entry) -> Any:
         match request.method:
             case "tools/call":
-                return await self._call(request, caller)
+                return await self._call(request, caller, entry)
             case "tools/list":
                 _check_cursor(request)
                 return self._legacy_list
@@ -184,10 +196,10 @@ class Server(Generic[Caller]):
             case _:
                 raise _unknown_method(request, status=200)
 
-    async def _modern(self, request: Request, caller: Caller) -> Any:
+    async def _modern(self, request: Request, caller: Caller, entry: Entry) -> Any:
         match request.method:
             case "tools/call":
-                return {"resultType": "complete", **await self._call(request, caller), "_meta": self._meta}
+                return {"resultType": "complete", **await self._call(request, caller, entry), "_meta": self._meta}
             case "tools/list":
                 _check_cursor(request)
                 return self._modern_list
@@ -196,10 +208,11 @@ class Server(Generic[Caller]):
             case _:
                 raise _unknown_method(request, status=404)
 
-    async def _call(self, request: Request, caller: Caller) -> dict[str, Any]:
+    async def _call(self, request: Request, caller: Caller, entry: Entry) -> dict[str, Any]:
         name = request.params.get("name")
         if not isinstance(name, str):
             raise Fault(INVALID_PARAMS, "Invalid params: name must be a string.", status=200, id_=request.id)
+        entry.tool = name if name in self._tool_names else UNKNOWN
         arguments = request.params.get("arguments")
         if arguments is None:
             arguments = {}
@@ -214,6 +227,7 @@ class Server(Generic[Caller]):
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
+            entry.failed("tool_error", None)
             text = f"The server failed. Reference: {_log_failure()}"
             return {"content": [{"type": "text", "text": text}], "isError": True}
         text = structured.decode() if result.text is None else encodable(result.text)
@@ -221,7 +235,10 @@ class Server(Generic[Caller]):
             "content": [{"type": "text", "text": text}],
             "structuredContent": orjson.Fragment(structured),
         }
-        return {**document, "isError": True} if result.is_error else document
+        if not result.is_error:
+            return document
+        entry.failed("tool_error", result.structured.get("error", {}).get("code"))
+        return {**document, "isError": True}
 
     def _complete(self, result: dict[str, Any]) -> Any:
         return orjson.Fragment(orjson.dumps({"resultType": "complete", **result, "_meta": self._meta}))

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import orjson
 from quart import Response, has_request_context, request
 
 from service.calls import Unavailable
+from service.mcp.call_log import Entry
 from service.mcp.dispatch import Answer, Host, Server, ServerInfo, error_body, failure_body, unavailable_answer
 from service.mcp.envelope import INVALID_REQUEST
 from service.mcp.eras import MODERN_VERSION, RoutingHeaders
+from service.mcp.limits import Attempt, Throttle, TooMany, client_address
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
     from quart import Quart
     from werkzeug.exceptions import HTTPException
+
+    from service.mcp.call_log import CallLog
 
 PATH = "/mcp"
 
@@ -59,6 +64,10 @@ _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
 _REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
 #: The most specific one decides.
 _JSON_RANGES = ("application/json", "application/*", "*/*")
+#: Of each header on the wire: a colon, a space, the end of the line.
+_HEADER_OVERHEAD = 4
+_CLOSES_BY_HEADER = frozenset({"1.0", "1.1"})
+_LINGER_SECONDS = 1
 
 Caller = TypeVar("Caller")
 
@@ -109,6 +118,11 @@ class Endpoint(Generic[Caller]):
         allowed_hosts: frozenset[str] = frozenset(),
         max_body_bytes: int,
         body_timeout_seconds: float,
+        max_header_bytes: int = 16 * 1024,
+        is_well_formed: Callable[[str], object] = bool,
+        throttle: Throttle | None = None,
+        trusted_proxies: int = 0,
+        call_log: CallLog[Caller] | None = None,
     ) -> None:
         self._application = application
         self._otherwise = otherwise
@@ -117,6 +131,11 @@ class Endpoint(Generic[Caller]):
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._max_body_bytes = max_body_bytes
         self._body_timeout_seconds = body_timeout_seconds
+        self._max_header_bytes = max_header_bytes
+        self._is_well_formed = is_well_formed
+        self._throttle = throttle or Throttle()
+        self._trusted_proxies = trusted_proxies
+        self._call_log = call_log
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one connection."""
@@ -127,40 +146,73 @@ class Endpoint(Generic[Caller]):
             headers = (*_ALWAYS, (b"allow", b"POST"), (b"content-length", b"0"))
             await send({"type": "websocket.http.response.start", "status": 405, "headers": headers})
             await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
-        elif scope["method"] != "POST":
-            await _send_early(receive, send, Answer(status=405), (b"allow", b"POST"))
         else:
+            entry = Entry()
+            if self._call_log is not None:
+                self._call_log.begin()
             try:
-                answer = await self._post(scope, receive)
-            except _ClientGone:
-                pass
-            except _Refused as refused:
-                await _send_early(receive, send, refused.answer, *refused.headers)
-            except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
-                await _send_early(receive, send, Answer(status=500, body=failure_body()))
-            else:
-                await _send(send, answer)
+                await self._serve(scope, receive, send, entry)
+            finally:
+                if self._call_log is not None:
+                    self._call_log.write(entry)
 
-    async def _post(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
-        headers: dict[bytes, list[str]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, []).append(value.decode("latin-1"))
+    async def _serve(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, entry: Entry
+    ) -> None:
+        try:
+            answer = await self._post(scope, receive, entry)
+        except _ClientGone:
+            entry.failed("gone", None)
+        except asyncio.CancelledError:
+            entry.failed("gone", None)
+            raise
+        except _Refused as refused:
+            entry.refused(refused.answer.status)
+            entry.bytes_out = len(refused.answer.body or b"")
+            await _send_early(scope, receive, send, refused.answer, *refused.headers)
+        except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
+            entry.refused(500)
+            await _send_early(scope, receive, send, Answer(status=500, body=failure_body()))
+        else:
+            entry.status = answer.status
+            entry.bytes_out = len(answer.body or b"")
+            await _send(send, answer)
+
+    async def _post(self, scope: HTTPScope, receive: ASGIReceiveCallable, entry: Entry) -> Answer:
+        if scope["method"] != "POST":
+            raise _Refused(Answer(status=405), (b"allow", b"POST"))
+        headers = self._headers(scope)
         self._check_where_from(headers)
-        caller = await self._authenticate(headers.get(b"authorization", []))
+        caller, attempt = await self._authenticate(scope, headers, entry)
         if not _is_json(headers.get(b"content-type", ())):
             raise _refusal(415, "Unsupported media type: send application/json.")
         if not _accepts_json(headers.get(b"accept", ())):
             raise _refusal(406, "Not acceptable: answers are application/json.")
         body = await self._body(receive, headers.get(b"content-length", ()))
+        entry.bytes_in = len(body)
         routing = RoutingHeaders(
             version=headers.get(b"mcp-protocol-version", ()),
             method=headers.get(b"mcp-method", ()),
             name=headers.get(b"mcp-name", ()),
         )
-        answer = self._server.answer(body, routing, caller)
+        answer = self._server.answer(body, routing, caller, entry)
         # A legacy client that goes away has not cancelled its call, a modern one has. Who sends no modern version in
         # the header is answered as legacy, or refused at once.
-        return await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
+        answered = await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
+        if entry.messages > 1:
+            self._throttle.charge(attempt, entry.messages - 1)
+        return answered
+
+    def _headers(self, scope: HTTPScope) -> dict[bytes, list[str]]:
+        headers: dict[bytes, list[str]] = {}
+        size = 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value) + _HEADER_OVERHEAD
+            headers.setdefault(name, []).append(value.decode("latin-1"))
+        # The web server looks at its own limit only while the headers are incomplete.
+        if size > self._max_header_bytes:
+            raise _refusal(431, f"The headers are too large: at most {self._max_header_bytes:,} bytes.")
+        return headers
 
     def _check_where_from(self, headers: Mapping[bytes, Sequence[str]]) -> None:
         if not self._allowed_origins.issuperset(headers.get(b"origin", ())):
@@ -168,16 +220,32 @@ class Endpoint(Generic[Caller]):
         if self._allowed_hosts and not _is_allowed(headers.get(b"host", [""])[0], self._allowed_hosts):
             raise _refusal(403, "Forbidden: this host is not served here.")
 
-    async def _authenticate(self, authorization: Sequence[str]) -> Caller:
+    async def _authenticate(
+        self, scope: HTTPScope, headers: Mapping[bytes, Sequence[str]], entry: Entry
+    ) -> tuple[Caller, Attempt]:
+        """Return who calls. What cannot be a key is refused without a look-up, with the answer to any wrong key."""
+
+        def address() -> str:
+            forwarded_for = headers.get(b"x-forwarded-for", ())
+            return client_address(scope["client"], forwarded_for, trusted_proxies=self._trusted_proxies)
+
+        authorization = headers.get(b"authorization", ())
         key = _bearer(authorization)
-        try:
-            caller = await self._application.authenticate(key) if key else None
-        except Unavailable as unavailable:
-            raise _Refused(unavailable_answer(unavailable)) from unavailable
-        if caller is None:
-            challenge = _REJECTED if authorization else _CHALLENGE
-            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", challenge))
-        return caller
+        if key and self._is_well_formed(key):
+            try:
+                attempt = self._throttle.admit(key, address)
+                entry.caller = caller = await self._application.authenticate(key)
+            except TooMany as too_many:
+                entry.address = address()
+                body = error_body(INVALID_REQUEST, too_many.message)
+                raise _Refused(Answer(status=429, body=body, retry_after=too_many.retry_after)) from None
+            except Unavailable as unavailable:
+                raise _Refused(unavailable_answer(unavailable)) from unavailable
+            self._throttle.settle(attempt, works=caller is not None)
+            if caller is not None:
+                return caller, attempt
+        entry.address = address()
+        raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED if authorization else _CHALLENGE))
 
     async def _body(self, receive: ASGIReceiveCallable, content_length: Iterable[str]) -> bytes:
         too_large = f"The body is too large: at most {self._max_body_bytes:,} bytes."
@@ -230,6 +298,13 @@ async def _disconnect(receive: ASGIReceiveCallable) -> None:
         pass
 
 
+async def _rest_of_body(receive: ASGIReceiveCallable) -> None:
+    more = True
+    while more:
+        event = await receive()
+        more = event["type"] == "http.request" and event["more_body"]
+
+
 def _bearer(authorization: Sequence[str]) -> str | None:
     # With two headers, whatever stands before us may have checked the other one.
     if len(authorization) != 1:
@@ -261,23 +336,35 @@ def _refusal(status: int, message: str) -> _Refused:
     return _Refused(Answer(status=status, body=error_body(INVALID_REQUEST, message)))
 
 
-async def _send_early(receive: ASGIReceiveCallable, send: ASGISendCallable, answer: Answer, *headers: Header) -> None:
+async def _send_early(
+    scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, answer: Answer, *headers: Header
+) -> None:
     """Send an answer to a request whose body has not been read.
 
-    What still comes of it is taken and dropped: hypercorn's queue holds ten parts, and a connection whose queue is
-    full is never closed.
+    What comes of the body is taken and dropped: hypercorn's queue holds ten parts, and a connection whose queue is full
+    is never closed. If it is not all there, the connection is of no more use and says so. It is closed a little later,
+    since a client that is still sending into a closed connection may never see the answer.
     """
-    rest = asyncio.ensure_future(_disconnect(receive))
+    rest = asyncio.ensure_future(_rest_of_body(receive))
     try:
-        await _send(send, answer, *headers)
+        # What has arrived is taken in this one turn.
+        await asyncio.sleep(0)
+        if rest.done() or scope["http_version"] not in _CLOSES_BY_HEADER:
+            await _send(send, answer, *headers)
+            return
+        await _send(send, answer, *headers, (b"connection", b"close"), more_body=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await rest
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         rest.cancel()
 
 
-async def _send(send: ASGISendCallable, answer: Answer, *more: Header) -> None:
+async def _send(send: ASGISendCallable, answer: Answer, *more: Header, more_body: bool = False) -> None:
     body = answer.body or b""
     headers = [*(_ALWAYS if answer.body is None else _JSON), *more, (b"content-length", b"%d" % len(body))]
     if answer.retry_after is not None:
         headers.append((b"retry-after", b"%d" % answer.retry_after))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send({"type": "http.response.body", "body": body, "more_body": more_body})

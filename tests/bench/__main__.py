@@ -173,6 +173,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="to-bench-") as name, contextlib.ExitStack() as running:
         folder = Path(name)
         environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
+        environment["TESTORCHESTRATOR_CALLS_PER_SECOND"] = "0"
         up = [sys.executable, "-P", "-m", "service.cli", "up", "--json", "--port", "0", "--data", str(folder / "data")]
         service = running.enter_context(process(up, env=environment, cwd=ROOT))
         ready = json.loads(service.stdout.readline())

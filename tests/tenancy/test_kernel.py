@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import signal
 import subprocess
 import tempfile
 import time
@@ -77,6 +78,24 @@ async def test_lost_connection_is_unavailable_and_replaced(pool, world, schema):
     await root.close()
     async with gateway.workspace(schema, read_only=True) as connection:
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_connection_that_neither_answers_nor_ends_is_given_up(world, schema):
+    pool = Pool(world.service_url, size=1, command_timeout=0.5)
+    gateway = Gateway(pool)
+    async with gateway.workspace(schema, read_only=True) as connection:
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+    # What a network that swallows everything looks like from here.
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DatabaseUnavailable, match="no answer in time"):
+            async with gateway.workspace(schema, read_only=True):
+                pass
+        async with gateway.workspace(schema, read_only=True) as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") != pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await pool.close()
 
 
 @pytest.mark.parametrize("delay", [0, 0.0005, 0.002, 0.01, 0.05])
