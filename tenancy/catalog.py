@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenancy.errors import TenancyError
 
@@ -53,6 +53,14 @@ async def find_workspace(admin: asyncpg.Connection, slug: str) -> Workspace | No
     return Workspace(**row) if row else None
 
 
+async def require_workspace(admin: asyncpg.Connection, slug: str) -> Workspace:
+    """Return the workspace of that slug, which stays as it is until the transaction ends; raise TenancyError."""
+    row = await admin.fetchrow(f"SELECT {_COLUMNS} FROM control.workspaces WHERE slug = $1 FOR NO KEY UPDATE", slug)
+    if row is None:
+        raise TenancyError(f"There is no workspace {slug!r}: see testorchestrator workspace list.")
+    return Workspace(**row)
+
+
 async def list_workspaces(admin: asyncpg.Connection) -> list[Workspace]:
     """Return all workspaces by slug."""
     return [Workspace(**row) for row in await admin.fetch(f"SELECT {_COLUMNS} FROM control.workspaces ORDER BY slug")]
@@ -63,3 +71,13 @@ async def set_state(admin: asyncpg.Connection, slug: str, state: str) -> None:
     done = await admin.execute("UPDATE control.workspaces SET state = $2 WHERE slug = $1", slug, state)
     if done == "UPDATE 0":
         raise TenancyError(f"There is no workspace {slug!r}.")
+
+
+async def note_operation(admin: asyncpg.Connection, operation: str, *, workspace_id: int, **details: Any) -> None:
+    """Write down what an operator did, in the transaction of what was done."""
+    await admin.execute(
+        "INSERT INTO control.operations (operation, workspace_id, details) VALUES ($1, $2, $3)",
+        operation,
+        workspace_id,
+        details,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tenancy.catalog import check_line
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
     import asyncpg
 
 PREFIX = "to_live_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is known of a key. *prefix* is its first characters; *state* says whether it works, or why not."""
+
+    id: int
+    user_id: int
+    label: str
+    prefix: str
+    state: str
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    revoked_at: dt.datetime | None
+    last_used_at: dt.datetime | None
 
 
 def hash_key(key: str) -> bytes:
@@ -44,6 +60,29 @@ async def create_key(
         expires_at,
     )
     return key
+
+
+async def list_keys(admin: asyncpg.Connection, *, workspace_id: int, user_id: int | None = None) -> list[ApiKey]:
+    """Return the workspace's keys, or those of one of its users, in the order of their making."""
+    rows = await admin.fetch(
+        """
+        SELECT k.id, k.user_id, k.label, $3 || k.prefix AS prefix,
+            CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked'
+                WHEN k.expires_at <= now() THEN 'expired'
+                WHEN NOT k.owner_active THEN 'owner deactivated'
+                WHEN w.state <> 'active' THEN 'workspace ' || w.state
+                ELSE 'active' END AS state,
+            date_trunc('second', k.created_at) AS created_at, date_trunc('second', k.expires_at) AS expires_at,
+            date_trunc('second', k.revoked_at) AS revoked_at, date_trunc('second', k.last_used_at) AS last_used_at
+        FROM control.api_keys k JOIN control.workspaces w ON w.id = k.workspace_id
+        WHERE k.workspace_id = $1 AND ($2::bigint IS NULL OR k.user_id = $2)
+        ORDER BY k.id
+        """,
+        workspace_id,
+        user_id,
+        PREFIX,
+    )
+    return [ApiKey(**row) for row in rows]
 
 
 async def is_valid(admin: asyncpg.Connection, key: str, *, workspace_id: int) -> bool:

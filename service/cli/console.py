@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 import typer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 Result = TypeVar("Result")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of text.")]
 
 #: For people: progress and notes. Standard output holds results only.
 notes = Console(stderr=True, highlight=False)

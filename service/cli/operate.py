@@ -1,35 +1,35 @@
-"""Commands for operators: serve, migrate, and the first ones for workspaces and keys."""
+"""Commands for operators: serve, migrate, and those for workspaces."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-import asyncpg
 import structlog
 import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import database_url, notes, print_json, results, run
-from service.domain.users import add_user, find_user
+from service.cli.console import AsJson, database_url, notes, print_json, results, run
+from service.cli.keys import new_key
+from service.domain.users import add_user
 from service.logs import configure_logging
 from service.server import listen
 from service.server import serve as serve_until_stopped
 from service.settings import read_settings
-from tenancy import catalog, keys
+from tenancy import catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
 from tenancy.migrate import migrate as migrate_all
 from tenancy.provision import create_workspace
-from tenancy.session import WorkspaceConnection, as_workspace
+from tenancy.session import WorkspaceConnection
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of text.")]
+Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
 
-workspace = typer.Typer(help="Create and list workspaces (DATABASE_URL: the administrator's).", no_args_is_help=True)
-key = typer.Typer(help="Create API keys for users (DATABASE_URL: the administrator's).", no_args_is_help=True)
+workspace = typer.Typer(
+    help="Create, list, suspend and resume workspaces (DATABASE_URL: the administrator's).", no_args_is_help=True
+)
 
 
 def serve(
@@ -114,37 +114,33 @@ def list_all(as_json: AsJson = False) -> None:
         results.print(f"{one.slug}\t{one.state}\t{one.schema_name}\t{one.name}", soft_wrap=True)
 
 
-@key.command("create")
-def create_key(
-    slug: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")],
-    email: Annotated[str, typer.Option(help="The user whom the key acts as.")],
-    label: Annotated[str, typer.Option(help="What the key is for.")] = "Command line",
-    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Create an API key for a user and print it: it is shown only here."""
+@workspace.command("suspend")
+def suspend(slug: Slug, as_json: AsJson = False) -> None:
+    """Refuse all keys of a workspace from their next request on; nothing is deleted."""
+    _set_state(slug, "suspended", as_json=as_json)
 
-    async def work() -> str:
+
+@workspace.command("resume")
+def resume(slug: Slug, as_json: AsJson = False) -> None:
+    """Let the keys of a suspended workspace work again."""
+    _set_state(slug, "active", as_json=as_json)
+
+
+def _set_state(slug: str, state: str, *, as_json: bool) -> None:
+    async def work() -> bool:
         async with admin_connection(database_url()) as admin, admin.transaction():
-            found = await catalog.find_workspace(admin, slug)
-            if found is None:
-                raise TenancyError(f"There is no workspace {slug!r}: see testorchestrator workspace list.")
-            return await new_key(admin, found, email, label=label, expires_in_days=expires_in_days)
+            found = await catalog.require_workspace(admin, slug)
+            if found.state == "deleting":
+                raise TenancyError(f"Workspace {slug} is being deleted.")
+            if found.state == state:
+                return False
+            await catalog.set_state(admin, slug, state)
+            operation = "workspace.suspend" if state == "suspended" else "workspace.resume"
+            await catalog.note_operation(admin, operation, workspace_id=found.id)
+            return True
 
-    secret = run(work())
+    changed = run(work())
     if as_json:
-        print_json({"key": secret})
+        print_json({"workspace": slug, "state": state, "changed": changed})
     else:
-        results.print(secret, soft_wrap=True)
-
-
-async def new_key(
-    admin: asyncpg.Connection, where: catalog.Workspace, email: str, *, label: str, expires_in_days: int | None = None
-) -> str:
-    """Return a new key of the workspace's user with that e-mail, within the transaction that is open."""
-    async with as_workspace(admin, where.schema_name) as connection:
-        user_id = await find_user(connection, email)
-    if user_id is None:
-        raise TenancyError(f"Workspace {where.slug} has no user with the e-mail {email}.")
-    expires_at = None if expires_in_days is None else dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in_days)
-    return await keys.create_key(admin, workspace_id=where.id, user_id=user_id, label=label, expires_at=expires_at)
+        results.print(f"Workspace {slug} is {state}{'' if changed else ' already'}.")

@@ -15,8 +15,8 @@ import platformdirs
 import typer
 from pydantic import SecretStr
 
-from service.cli.console import notes, print_json, results, run
-from service.cli.operate import AsJson, new_key
+from service.cli.console import AsJson, notes, print_json, results, run
+from service.cli.keys import new_key
 from service.demo.load import DEMO_NAME, demo_owner_email, populate_demo
 from service.logs import configure_logging
 from service.server import listen, serve

@@ -5,8 +5,6 @@ What Postgres leaves open to every role is asserted as it is at the end, with th
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import asyncpg
 import pytest
 
@@ -15,206 +13,51 @@ from tenancy.errors import StatementRefused
 from tenancy.pool import Pool
 from tenancy.roles import WITHHELD
 from tenancy.session import Gateway
-
-DENIED = asyncpg.InsufficientPrivilegeError
-STACKED = asyncpg.PostgresSyntaxError  # "cannot insert multiple commands into a prepared statement"
-UNKNOWN = asyncpg.UndefinedFunctionError
-READS = ("fetch", "fetchrow", "fetchval", "execute")
-
-
-class Attack(NamedTuple):
-    """*by_database* is what the database alone answers, None where only the facade's gate stands in the way."""
-
-    query: str
-    by_database: type[Exception] | None = DENIED
-
-
-ATTACKS = {
-    # Reading and writing elsewhere
-    "qualified name": Attack("SELECT * FROM {other}.users"),
-    "qualified name, quoted": Attack('SELECT * FROM "{other}"."users"'),
-    "qualified write": Attack("UPDATE {other}.users SET name = 'x'"),
-    "qualified insert": Attack("INSERT INTO {other}.groups (name) VALUES ('x')"),
-    "qualified delete in WITH": Attack("WITH gone AS (DELETE FROM {other}.users RETURNING id) SELECT * FROM gone"),
-    "qualified merge": Attack(
-        "MERGE INTO {other}.groups g USING (SELECT 1) s ON false WHEN NOT MATCHED THEN INSERT (name) VALUES ('x')"
-    ),
-    "qualified sequence": Attack("SELECT nextval('{other}.ids')"),
-    "qualified function": Attack("SELECT * FROM {other}.project_access(1)"),
-    "by regclass": Attack("SELECT '{other}.users'::regclass"),
-    "control's table of keys": Attack("SELECT * FROM control.api_keys"),
-    "control's table of workspaces": Attack("SELECT * FROM control.workspaces"),
-    "control's function": Attack("SELECT * FROM control.authenticate('x')"),
-    "control's other function": Attack("SELECT control.touch_key(1)"),
-    "passwords": Attack("SELECT rolpassword FROM pg_authid"),
-    "statistics of columns": Attack("SELECT * FROM pg_statistic"),
-    # Becoming somebody else
-    "SET ROLE": Attack("SET ROLE {other}", None),
-    "SET LOCAL ROLE": Attack("SET LOCAL ROLE {other}", None),
-    "SET SESSION ROLE": Attack("SET SESSION ROLE {other}", None),
-    "RESET ROLE": Attack("RESET ROLE", None),
-    "SET search_path": Attack("SET search_path = {other}", None),
-    "commented SET": Attack("/* SELECT */ SET ROLE {other}", None),
-    "line comment SET": Attack("-- SELECT\nSET ROLE {other}", None),
-    "SET SESSION AUTHORIZATION": Attack("SET SESSION AUTHORIZATION {other}"),
-    "SET SESSION AUTHORIZATION to the administrator": Attack("SET SESSION AUTHORIZATION postgres"),
-    "SET ROLE to the owner": Attack("SET ROLE testorchestrator_owner"),
-    "SET ROLE to control": Attack("SET ROLE testorchestrator_control"),
-    "DISCARD ALL": Attack("DISCARD ALL", asyncpg.ActiveSQLTransactionError),
-    "GRANT itself away": Attack("GRANT {own} TO {other}"),
-    "GRANT itself the other": Attack("GRANT {other} TO {own}"),
-    "ALTER ROLE": Attack("ALTER ROLE {own} SUPERUSER"),
-    "stacked SET": Attack("SELECT 1; SET ROLE {other}", STACKED),
-    "stacked COMMIT": Attack("SELECT 1; COMMIT; SELECT 1", STACKED),
-    "stacked after a comment": Attack("SELECT 1 /* ; */; SET ROLE {other}", STACKED),
-    "COMMIT": Attack("COMMIT", None),
-    "ROLLBACK": Attack("ROLLBACK", None),
-    "COMMIT AND CHAIN": Attack("COMMIT AND CHAIN", None),
-    # Changing a setting in the middle of a query
-    "set_config role": Attack("SELECT set_config('role', '{other}', true)"),
-    "set_config role for the session": Attack("SELECT set_config('role', '{other}', false)"),
-    "set_config no role": Attack("SELECT set_config('role', 'none', true)"),
-    "set_config path": Attack("SELECT set_config('search_path', '{other}', true)"),
-    "set_config session_authorization": Attack("SELECT set_config('session_authorization', '{other}', true)"),
-    "set_config transaction_read_only": Attack("SELECT set_config('transaction_read_only', 'off', true)"),
-    "set_config in WITH": Attack("WITH s AS (SELECT set_config('role', '{other}', true)) SELECT * FROM s"),
-    "set_config in UPDATE": Attack("UPDATE users SET name = set_config('role', '{other}', true)"),
-    "set_config in MERGE": Attack(
-        "MERGE INTO groups g USING (SELECT set_config('role', '{other}', true) AS n) s ON false "
-        "WHEN NOT MATCHED THEN INSERT (name) VALUES (s.n)"
-    ),
-    "set_config and ts_stat": Attack(
-        "SELECT set_config('role', '{other}', true), "
-        "(SELECT word FROM ts_stat('SELECT to_tsvector(name) FROM {other}.users') LIMIT 1)"
-    ),
-    "set_config and query_to_xml": Attack(
-        "SELECT set_config('role', '{other}', true), query_to_xml('SELECT * FROM {other}.users', true, true, '')"
-    ),
-    "ts_stat alone": Attack("SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM {other}.users')"),
-    "ts_stat runs SET": Attack("SELECT * FROM ts_stat('SET ROLE {other}')", asyncpg.PostgresError),
-    "query_to_xml alone": Attack("SELECT query_to_xml('SELECT * FROM {other}.users', true, true, '')"),
-    "query_to_xml runs SET": Attack(
-        "SELECT query_to_xml('SET ROLE {other}', true, true, '')", asyncpg.FeatureNotSupportedError
-    ),
-    "pg_settings": Attack("UPDATE pg_settings SET setting = '{other}' WHERE name = 'search_path'"),
-    "pg_settings by MERGE": Attack(
-        "MERGE INTO pg_settings p USING (SELECT 1) s ON p.name = 'search_path' "
-        "WHEN MATCHED THEN UPDATE SET setting = '{other}'",
-        asyncpg.PostgresError,  # MERGE is not supported for relations with rules
-    ),
-    "DO": Attack("DO $$ BEGIN EXECUTE 'SET ROLE {other}'; END $$"),
-    "EXPLAIN ANALYZE": Attack("EXPLAIN ANALYZE SELECT set_config('role', '{other}', true)"),
-    "PREPARE": Attack("PREPARE p AS SELECT set_config('role', '{other}', true)", None),
-    # Making objects, or doing away with them
-    "temporary table": Attack("CREATE TEMP TABLE cases (id bigint)"),
-    "temporary table by SELECT INTO": Attack("SELECT 1 AS id INTO TEMP TABLE cases"),
-    "table by SELECT INTO": Attack("SELECT 1 AS id INTO stolen"),
-    "CREATE FUNCTION": Attack("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
-    "CREATE SCHEMA": Attack("CREATE SCHEMA s"),
-    "CREATE EXTENSION": Attack("CREATE EXTENSION dblink"),
-    "DROP TABLE": Attack("DROP TABLE cases"),
-    "ALTER TABLE": Attack("ALTER TABLE cases ADD COLUMN x int"),
-    "TRUNCATE": Attack("TRUNCATE audit_log"),
-    "disable triggers": Attack("ALTER TABLE cases DISABLE TRIGGER ALL"),
-    "reset the sequence": Attack("SELECT setval('ids', 1)"),
-    "large object": Attack("SELECT lo_create(0)"),
-    "large object with content": Attack("SELECT lo_from_bytea(0, 'x')"),
-    "large object of old": Attack("SELECT lo_creat(-1)"),
-    # Reaching the machine, other databases and other sessions
-    "COPY PROGRAM": Attack("COPY (SELECT 1) TO PROGRAM 'true'"),
-    "COPY to a file": Attack("COPY users TO '/tmp/users'"),
-    "COPY from a file": Attack("COPY users FROM '/etc/passwd'"),
-    "lo_import": Attack("SELECT lo_import('/etc/passwd')"),
-    "pg_read_file": Attack("SELECT pg_read_file('/etc/passwd')"),
-    "pg_ls_dir": Attack("SELECT pg_ls_dir('/')"),
-    "dblink": Attack("SELECT * FROM dblink('dbname=postgres', 'SELECT 1') AS t (x int)", UNKNOWN),
-    "pg_notify": Attack("SELECT pg_notify('x', 'y')"),
-    "NOTIFY": Attack("NOTIFY x", None),
-    "LISTEN": Attack("LISTEN x", None),
-    "LOCK": Attack("LOCK TABLE users IN ACCESS EXCLUSIVE MODE", None),
-    "terminate others": Attack("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
-    "terminate itself": Attack("SELECT pg_terminate_backend(pg_backend_pid())"),
-    "cancel others": Attack("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
-    "reload the settings": Attack("SELECT pg_reload_conf()"),
-    # Rewriting history
-    "rewrite the audit log": Attack("UPDATE audit_log SET tool = 'x'"),
-    "delete from the audit log": Attack("DELETE FROM audit_log"),
-    "rewrite a version": Attack("UPDATE case_versions SET snapshot = '{{}}'"),
-    "delete a version": Attack("DELETE FROM case_versions"),
-    "rewrite a result": Attack("UPDATE results SET comment = 'x'"),
-    "delete a result": Attack("DELETE FROM results"),
-    "rewrite a result's step": Attack("UPDATE result_steps SET outcome = 'pass'"),
-    "rewrite a result's value": Attack("UPDATE result_field_values SET value = '1'"),
-}
-# What begins as a query does, and so passes the gate.
-QUERY_WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
-
-
-def names(world) -> dict[str, str]:
-    return {"own": world.acme.workspace.schema_name, "other": world.globex.workspace.schema_name}
+from tests.isolation.attacks import (
+    ATTACKS,
+    DENIED,
+    READS,
+    Place,
+    database_refuses,
+    facade_refuses,
+    login_reads_nothing,
+    nothing_is_left_of_a_request,
+    only_a_workspace_is_entered,
+    read_only_transaction_refuses,
+)
 
 
 @pytest.fixture
-async def pool(world):
-    """One connection, so that what an attack leaves behind would meet the next workspace."""
-    made = Pool(world.service_url, size=1)
-    yield made
-    await made.close()
+async def place(world):
+    pool = Pool(world.service_url, size=1)
+    tenants = (world.acme, world.globex)
+    emails = {one.workspace.schema_name: {person.email for person in one.people.values()} for one in tenants}
+    yield Place(*emails, emails, pool, Gateway(pool))
+    await pool.close()
 
 
 @pytest.fixture
-def gateway(pool):
-    return Gateway(pool)
-
-
-async def assert_each_reads_its_own(gateway, world) -> set[int]:
-    """Return the backends that served."""
-    backends = set()
-    for tenant in (world.globex, world.acme):
-        async with gateway.workspace(tenant.workspace.schema_name, read_only=True) as connection:
-            emails = {row["email"] for row in await connection.fetch("SELECT email FROM users")}
-            assert emails == {person.email for person in tenant.people.values()}
-            assert await connection.fetchval("SELECT current_user::text") == tenant.workspace.schema_name
-            assert await connection.fetchval("SELECT session_user::text") == "testorchestrator_app"
-            backends.add(await connection.fetchval("SELECT pg_backend_pid()"))
-    return backends
+def gateway(place):
+    return place.gateway
 
 
 @pytest.mark.parametrize("method", READS)
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_facade_and_database_together_refuse(name, method, gateway, world):
-    query = ATTACKS[name].query.format(**names(world))
-    passes_gate = query.startswith(QUERY_WORDS)
-    expected = ATTACKS[name].by_database if passes_gate else StatementRefused
-    assert expected is not None
-    before = await assert_each_reads_its_own(gateway, world)
-    with pytest.raises(expected):
-        async with gateway.workspace(names(world)["own"], read_only=False) as connection:
-            await getattr(connection, method)(query)
-    assert await assert_each_reads_its_own(gateway, world) == before
-    assert len(before) == 1
+async def test_facade_and_database_together_refuse(name, method, place):
+    await facade_refuses(place, name, method)
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if ATTACKS[name].by_database])
-async def test_database_alone_refuses(name, pool, gateway, world):
-    """The facade is passed by: a raw query of one statement, under the workspace's role."""
-    attack = ATTACKS[name]
-    own = names(world)["own"]
-    async with pool.connection() as connection:
-        await connection.execute(f"BEGIN; SET LOCAL ROLE {own}; SET LOCAL search_path = {own}, pg_temp")
-        with pytest.raises(attack.by_database):
-            await connection.fetch(attack.query.format(**names(world)))
-        await connection.execute("ROLLBACK")
-    await assert_each_reads_its_own(gateway, world)
+async def test_database_alone_refuses(name, place):
+    await database_refuses(place, name)
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if not ATTACKS[name].by_database])
-async def test_gate_is_needed_where_the_database_lets_pass(name, world):
-    """If the database came to refuse one of these, the table above should say so."""
-    own = names(world)["own"]
+async def test_gate_is_needed_where_the_database_lets_pass(name, place, world):
+    """If the database came to refuse one of these, the table of attacks should say so."""
     connection = await connect(world.service_url, name="the service's login")
-    await connection.execute(f"BEGIN; SET LOCAL ROLE {own}; SET LOCAL search_path = {own}, pg_temp")
-    await connection.fetch(ATTACKS[name].query.format(**names(world)))
+    await connection.execute(f"BEGIN; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp")
+    await connection.fetch(place.query(name))
     await connection.close()
 
 
@@ -249,36 +92,23 @@ async def test_gate_takes_queries_only(query, method, gateway, world):
         "SELECT id FROM users FOR UPDATE",
     ],
 )
-async def test_read_only_transaction_cannot_write(query, gateway, world):
-    with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as raised:
-        async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
-            await connection.fetch(query)
-    assert raised.value.sqlstate == "25006"
+async def test_read_only_transaction_cannot_write(query, place):
+    await read_only_transaction_refuses(place, query)
 
 
 @pytest.mark.parametrize(
-    "query", ["users", "w_; DROP", "public", "control", "W_ABCD", "w_abc", "w_abcd\n", "", "pg_temp"]
+    "name", ["users", "w_; DROP", "public", "control", "W_ABCD", "w_abc", "w_abcd\n", "", "pg_temp"]
 )
-async def test_only_a_workspace_can_be_entered(query, gateway):
-    with pytest.raises(ValueError, match="schema name"):
-        async with gateway.workspace(query, read_only=True):
-            pass
+async def test_only_a_workspace_can_be_entered(name, place):
+    await only_a_workspace_is_entered(place, name)
 
 
-async def test_login_itself_reads_nothing(pool, world):
-    """Where a handler forgot to enter a workspace, or an attack climbed out of its role."""
-    tables = ["control.api_keys", "control.workspaces", "control.operations", "control.alembic_version"]
-    tables += [f"{tenant.workspace.schema_name}.users" for tenant in (world.acme, world.globex)]
-    async with pool.connection() as connection:
-        for table in tables:
-            for query in (f"SELECT * FROM {table}", f"DELETE FROM {table}"):
-                with pytest.raises(DENIED):
-                    await connection.fetch(query)
-        with pytest.raises(asyncpg.UndefinedTableError):
-            await connection.fetch("SELECT * FROM users")
-        for query in ("CREATE TABLE t ()", "CREATE TEMP TABLE t ()", "CREATE SCHEMA s", "CREATE TABLE control.t ()"):
-            with pytest.raises((DENIED, asyncpg.InvalidSchemaNameError)):
-                await connection.fetch(query)
+async def test_login_itself_reads_nothing(place):
+    await login_reads_nothing(place)
+
+
+async def test_nothing_is_left_of_a_request(place):
+    await nothing_is_left_of_a_request(place)
 
 
 async def test_functions_that_run_with_anothers_rights_are_two_and_bound_to_what_they_name(world):
@@ -379,3 +209,79 @@ async def test_texts_of_prepared_queries_are_open_but_no_argument_is(gateway, wo
         texts = {row[0] for row in await connection.fetch("SELECT statement FROM pg_prepared_statements")}
     assert "SELECT id FROM users WHERE email = $1" in texts
     assert not {text for text in texts if "globex" in text}
+
+
+async def test_definitions_are_open_and_the_same_in_every_workspace(gateway, world):
+    """pg_proc, pg_attribute and pg_constraint are readable by all: they hold our tables, and nothing of a customer."""
+    told = []
+    async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
+        for tenant in (world.acme, world.globex):
+            rows = await connection.fetch(
+                "SELECT c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 "
+                "UNION ALL SELECT k.conname || k.contype::text FROM pg_constraint k JOIN pg_namespace n "
+                "ON n.oid = k.connamespace WHERE n.nspname = $1 "
+                "UNION ALL SELECT p.proname || p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+                "WHERE n.nspname = $1",
+                tenant.workspace.schema_name,
+            )
+            told.append(sorted(row[0] for row in rows))
+    assert len(told[0]) > 100
+    assert told[0] == told[1]
+
+
+async def test_errors_tell_a_schema_that_is_shut_from_one_that_is_not_there(gateway, world):
+    """No more than pg_namespace does; of what is in it they tell nothing, be it there or not."""
+    other = world.globex.workspace.schema_name
+    told = {}
+    for table in (f"{other}.users", f"{other}.no_such_table", "w_aaaaaaaaaaaaaaaa.users"):
+        with pytest.raises(asyncpg.PostgresError) as raised:
+            async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
+                await connection.fetch(f"SELECT 1 FROM {table}")
+        told[table] = str(raised.value)
+    assert told[f"{other}.users"] == told[f"{other}.no_such_table"] == f"permission denied for schema {other}"
+    assert told["w_aaaaaaaaaaaaaaaa.users"] == 'relation "w_aaaaaaaaaaaaaaaa.users" does not exist'
+
+
+async def test_locks_of_others_are_seen(gateway, world):
+    """pg_locks shows that somebody works on another workspace's table, not on what in it."""
+    other = world.globex.workspace.schema_name
+    root = await connect(world.admin_url, name="root")
+    async with root.transaction():
+        await root.execute(f"LOCK TABLE {other}.users IN SHARE MODE")
+        async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
+            modes = await connection.fetch(
+                "SELECT l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'users'",
+                other,
+            )
+    await root.close()
+    assert "ShareLock" in {row["mode"] for row in modes}
+
+
+async def test_time_is_open_up_to_the_limit_and_the_limit_cannot_be_lifted(place):
+    """A statement may keep a processor and a connection busy until then; other workspaces wait for neither's data."""
+    gateway = Gateway(place.pool, statement_timeout_ms=100)
+    for query in ("SELECT pg_sleep(60)", "SELECT count(*) FROM generate_series(1, 1e12)"):
+        with pytest.raises(asyncpg.QueryCanceledError):
+            async with gateway.workspace(place.own, read_only=True) as connection:
+                await connection.fetchval(query)
+    for query in (
+        "SELECT set_config('statement_timeout', '0', true)",
+        "UPDATE pg_settings SET setting = '0' WHERE name = 'statement_timeout'",
+    ):
+        with pytest.raises(DENIED):
+            async with gateway.workspace(place.own, read_only=False) as connection:
+                await connection.fetchval(query)
+
+
+async def test_settings_of_the_server_are_open_but_not_those_about_its_files(gateway, world):
+    """pg_settings shows versions and limits; paths of the data and of keys only to pg_read_all_settings."""
+    async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
+        names = {row[0] for row in await connection.fetch("SELECT name FROM pg_settings")}
+        assert await connection.fetchval("SELECT current_setting('max_connections')")
+    assert "server_version" in names
+    assert not names & {"data_directory", "config_file", "hba_file"}
+    with pytest.raises(DENIED):
+        async with gateway.workspace(world.acme.workspace.schema_name, read_only=True) as connection:
+            await connection.fetchval("SELECT current_setting('data_directory')")

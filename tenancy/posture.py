@@ -1,0 +1,194 @@
+"""The isolation of a live database, looked at from outside: what the roles may do, and where that is not as we make it.
+
+The guard asks what the service relies on and stops at that; this compares everything with what `roles` and
+`provision` set up, for all workspaces in a few queries, and says what mends each difference.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import migrations.control.tables
+import migrations.workspace.tables
+from migrations.trees import Tree, head
+from tenancy.errors import TenancyError
+from tenancy.guard import weaknesses
+from tenancy.posture_queries import (
+    COMPARISONS,
+    DRIFT,
+    EVERYBODY,
+    FIXED,
+    MEMBERSHIPS,
+    MIGRATE,
+    ROLES,
+    SUPERUSERS,
+    WITHHELD_FUNCTIONS,
+)
+from tenancy.provision import privileges
+from tenancy.roles import APP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    import asyncpg
+
+_GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
+_NAME = re.compile(r"\w+(?:\([^)]*\))?")
+_SETTINGS = (
+    *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),
+    *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "shared_preload_libraries"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not as we make it. *mend* has one line for each of *workspaces*, or one if it is in none."""
+
+    what: str
+    mend: tuple[str, ...]
+    workspaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posture:
+    """What was seen. *refusals* are the guard's: with one of them, the service does not start."""
+
+    database: str
+    settings: dict[str, str]
+    roles: list[dict[str, Any]]
+    memberships: list[dict[str, Any]]
+    everybody: list[dict[str, Any]]
+    functions: list[dict[str, Any]]
+    superusers: list[dict[str, Any]]
+    workspaces: int
+    refusals: list[str]
+    findings: list[Finding]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.refusals and not self.findings
+
+    @property
+    def sound_workspaces(self) -> int:
+        """How many workspaces nothing was found in."""
+        return self.workspaces - len({slug for finding in self.findings for slug in finding.workspaces})
+
+
+async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None = None) -> Posture:
+    """Return the posture of *admin*'s database, in which nothing is changed; raise TenancyError if it cannot be seen.
+
+    With *service*, a connection of the service's own, the guard looks through that one.
+    """
+    if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        raise TenancyError("Only a superuser sees all of it: give DATABASE_URL a superuser's name.")
+    made = await admin.fetchval(
+        "SELECT to_regclass('control.workspaces') IS NOT NULL AND count(*) = cardinality($1::text[]) "
+        "FROM pg_roles WHERE rolname = ANY ($1::text[])",
+        list(FIXED),
+    )
+    if made:
+        findings = [*await _findings(admin)]
+        if service is None:
+            async with _as_login(admin) as login:
+                refusals = await weaknesses(login)
+        else:
+            refusals = await weaknesses(service)
+    else:
+        findings = [Finding(what="the control schema or a role of ours is missing", mend=(MIGRATE,))]
+        refusals = []
+    if service is not None and (name := await service.fetchval("SELECT session_user::text")) != APP:
+        findings.insert(0, Finding(what=f"the service logs in as {name}", mend=(f"log in as {APP}",)))
+    if refusals and not findings:
+        # The guard knows something that the comparison does not.
+        findings = [Finding(what="the guard refuses", mend=(MIGRATE,))]
+    return Posture(
+        database=await admin.fetchval("SELECT current_database()::text"),
+        settings={
+            row["name"]: row["setting"]
+            for row in await admin.fetch(
+                "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[]) "
+                "ORDER BY array_position($1::text[], name)",
+                list(_SETTINGS),
+            )
+        },
+        roles=await _rows(admin, ROLES),
+        memberships=await _rows(admin, MEMBERSHIPS),
+        everybody=await _rows(admin, EVERYBODY),
+        functions=await _rows(admin, WITHHELD_FUNCTIONS),
+        superusers=await _rows(admin, SUPERUSERS),
+        workspaces=await admin.fetchval("SELECT count(*) FROM control.workspaces") if made else 0,
+        refusals=refusals,
+        findings=findings,
+    )
+
+
+@asynccontextmanager
+async def _as_login(admin: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """See with the eyes of the service's login for a while."""
+    transaction = admin.transaction()
+    await transaction.start()
+    try:
+        await admin.execute(f"SET LOCAL SESSION AUTHORIZATION {APP}")
+        yield admin
+    finally:
+        await transaction.rollback()
+
+
+async def _rows(admin: asyncpg.Connection, query: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await admin.fetch(query)]
+
+
+async def _findings(admin: asyncpg.Connection) -> list[Finding]:
+    expected = [*_expected_control(), *_expected_workspace()]
+    columns: list[list[Any]] = [list(column) for column in zip(*expected, strict=True)]
+    rows = [row for query in COMPARISONS for row in await admin.fetch(query)]
+    rows += await admin.fetch(DRIFT, head(Tree.WORKSPACE), *columns)
+    return _grouped((row["what"], row["mend"], row["slug"]) for row in rows)
+
+
+def _grouped(rows: Iterable[tuple[str, str, str | None]]) -> list[Finding]:
+    """Return what was found once, with all the workspaces in which it was found."""
+    found: dict[tuple[str, bool], list[tuple[str, str | None]]] = {}
+    for what, mend, slug in rows:
+        found.setdefault((what, slug is None), []).append((mend, slug))
+    return [
+        Finding(
+            what=what,
+            mend=tuple(dict.fromkeys(mend for mend, _ in where)),
+            workspaces=tuple(dict.fromkeys(slug for _, slug in where if slug is not None)),
+        )
+        for (what, _), where in found.items()
+    ]
+
+
+#: tree, kind, name, and what the tree's role may do with it
+_Object = tuple[str, str, str, str]
+
+
+def _expected_workspace() -> list[_Object]:
+    """Return a workspace's objects and the grants on them, as provisioning writes them."""
+    found = {("TABLE", "alembic_version"): ""}
+    found |= {("TABLE", table.name): "" for table in migrations.workspace.tables.metadata.sorted_tables}
+    for statement in privileges("w"):
+        grant = _GRANT.fullmatch(statement)
+        if grant is None:
+            raise RuntimeError(f"provision says what posture does not understand: {statement}")
+        kind = grant["kind"] or "TABLE"
+        for name in _NAME.findall(grant["names"]):
+            found[kind, "" if kind == "SCHEMA" else name] = grant["what"]
+    return [("workspace", kind, name, what) for (kind, name), what in found.items()]
+
+
+def _expected_control() -> list[_Object]:
+    tables = migrations.control.tables.metadata.sorted_tables
+    numbered = [f"{table.name}_{column.name}_seq" for table in tables for column in table.c if column.identity]
+    return [
+        ("control", "SCHEMA", "", "USAGE"),
+        *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
+        *(("control", "SEQUENCE", name, "") for name in numbered),
+        *(("control", "FUNCTION", name, "EXECUTE") for name in ("authenticate(bytea)", "touch_key(bigint)")),
+    ]

@@ -1,0 +1,379 @@
+"""The queries of `posture`: what the roles may do, and all that differs from what `roles` and `provision` make.
+
+Each of them asks for all workspaces at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenancy.roles import APP, CONTROL, OWNER, SET_CONFIG, STRICT, WITHHELD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIGRATE = "testorchestrator migrate"
+RESTORE = "restore the workspace from a backup"
+FIXED = (APP, OWNER, CONTROL, STRICT)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+_FUNCTIONS = ", ".join(f"to_regprocedure('{name}')" for name in (SET_CONFIG, *WITHHELD))
+_IS_WORKSPACE = "~ '^w_[a-z0-9]+$'"
+
+# The roles that we make, and which workspace of this database each is of. The cluster's other databases may have
+# workspaces too; their roles have the same form and no slug here.
+_OURS = f"""
+    ours AS (
+        SELECT r.oid, r.rolname, w.slug,
+            CASE WHEN w.slug IS NULL THEN format('the role %I', r.rolname) ELSE 'its role' END AS who
+        FROM pg_roles r LEFT JOIN control.workspaces w ON w.schema_name = r.rolname
+        WHERE r.rolname IN ({_list(FIXED)}) OR r.rolname {_IS_WORKSPACE}
+    ),
+    spaces AS (
+        SELECT n.oid FROM pg_namespace n
+        WHERE n.nspname = 'control' OR n.nspname IN (SELECT schema_name FROM control.workspaces)
+    )
+"""
+
+ROLES = f"""
+SELECT CASE WHEN r.rolname {_IS_WORKSPACE} THEN 'workspaces' ELSE r.rolname::text END AS role, count(*) AS count,
+    bool_or(rolcanlogin) AS login, bool_or(rolinherit) AS inherit, bool_or(rolsuper) AS superuser,
+    bool_or(rolcreaterole) AS createrole, bool_or(rolcreatedb) AS createdb, bool_or(rolreplication) AS replication,
+    bool_or(rolbypassrls) AS bypassrls
+FROM pg_roles r
+WHERE r.rolname IN ({_list(FIXED)}) OR r.rolname {_IS_WORKSPACE}
+GROUP BY 1 ORDER BY 1
+"""
+
+MEMBERSHIPS = f"""
+SELECT CASE WHEN r.rolname {_IS_WORKSPACE} THEN 'workspaces' ELSE r.rolname::text END AS role,
+    m.rolname::text AS member, count(*) AS count,
+    a.inherit_option AS inherit, a.set_option AS set, a.admin_option AS admin
+FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+WHERE r.rolname IN ({_list(FIXED)}) OR r.rolname {_IS_WORKSPACE}
+    OR m.rolname IN ({_list(FIXED)}) OR m.rolname {_IS_WORKSPACE}
+GROUP BY 1, 2, 4, 5, 6 ORDER BY 1, 2
+"""
+
+EVERYBODY = """
+SELECT on_what, string_agg(acl.privilege_type, ', ' ORDER BY acl.privilege_type) AS may
+FROM (
+    SELECT 'database ' || datname, coalesce(datacl, acldefault('d', datdba))
+    FROM pg_database WHERE datname = current_database()
+    UNION ALL
+    SELECT 'schema ' || nspname, nspacl FROM pg_namespace
+    UNION ALL
+    SELECT 'language ' || lanname, coalesce(lanacl, acldefault('l', lanowner)) FROM pg_language WHERE lanpltrusted
+) AS objects (on_what, acl_items)
+CROSS JOIN LATERAL aclexplode(acl_items) AS acl
+WHERE acl.grantee = 0
+GROUP BY on_what ORDER BY on_what
+"""
+
+WITHHELD_FUNCTIONS = f"""
+SELECT p.oid::regprocedure::text AS function,
+    string_agg(CASE acl.grantee WHEN 0 THEN 'everybody' ELSE acl.grantee::regrole::text END, ', '
+        ORDER BY acl.grantee::regrole::text) AS callers
+FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
+GROUP BY p.oid ORDER BY 1
+"""
+
+SUPERUSERS = """
+SELECT r.rolname::text AS role, r.rolcanlogin AS login,
+    (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid AND a.pid <> pg_backend_pid()
+        AND a.backend_type = 'client backend') AS sessions
+FROM pg_roles r WHERE r.rolsuper ORDER BY r.rolname
+"""
+
+# Each query returns what differs, what mends it, and the workspace that it is in, if it is in one.
+COMPARISONS = (
+    f"""
+    WITH {_OURS}
+    SELECT format('%s %s', o.who, found.what) AS what,
+        CASE o.rolname WHEN '{APP}' THEN '{MIGRATE}' ELSE format('ALTER ROLE %I %s', o.rolname, found.mend) END AS mend,
+        o.slug
+    FROM ours o JOIN pg_roles r ON r.oid = o.oid
+    CROSS JOIN LATERAL (VALUES
+        (r.rolsuper, 'is a superuser', 'NOSUPERUSER'),
+        (r.rolbypassrls, 'is exempt from row security', 'NOBYPASSRLS'),
+        (r.rolcreaterole, 'may make roles', 'NOCREATEROLE'),
+        (r.rolcreatedb, 'may make databases', 'NOCREATEDB'),
+        (r.rolreplication, 'may replicate', 'NOREPLICATION'),
+        (r.rolinherit AND r.rolname = '{APP}', 'inherits by default', 'NOINHERIT'),
+        (r.rolcanlogin AND r.rolname <> '{APP}' AND NOT EXISTS (
+            SELECT FROM pg_auth_members a JOIN pg_roles s ON s.oid = a.roleid AND s.rolname = '{STRICT}'
+            WHERE a.member = r.oid AND r.rolname {_IS_WORKSPACE}), 'may log in', 'NOLOGIN')
+    ) AS found (present, what, mend)
+    WHERE found.present
+    ORDER BY o.rolname
+    """,
+    # The service enters a workspace by this one membership, and nobody else does. In strict mode the workspaces'
+    # roles may connect, as members of another.
+    f"""
+    WITH {_OURS}
+    SELECT found.what, found.mend, granted.slug
+    FROM pg_auth_members a
+    JOIN pg_roles role ON role.oid = a.roleid
+    JOIN pg_roles member ON member.oid = a.member
+    JOIN pg_roles grantor ON grantor.oid = a.grantor
+    LEFT JOIN ours granted ON granted.oid = a.roleid
+    CROSS JOIN LATERAL (
+        SELECT role.rolname {_IS_WORKSPACE} AND member.rolname = '{APP}' AS expected,
+            role.rolname = '{STRICT}' AND member.rolname {_IS_WORKSPACE} AND NOT a.set_option AND NOT a.admin_option
+                AS in_strict_mode,
+            coalesce(granted.who, format('the role %I', role.rolname)) AS whom
+    ) AS known
+    CROSS JOIN LATERAL (VALUES
+        (NOT expected AND NOT in_strict_mode, format('the role %I is a member of %s', member.rolname, whom),
+            format('REVOKE %I FROM %I GRANTED BY %I', role.rolname, member.rolname, grantor.rolname)),
+        (expected AND a.inherit_option, format('the login inherits the rights of %s', whom),
+            format('GRANT %I TO %I WITH INHERIT FALSE GRANTED BY %I', role.rolname, member.rolname, grantor.rolname)),
+        (expected AND a.admin_option, format('the login may grant %s', whom),
+            format('REVOKE ADMIN OPTION FOR %I FROM %I GRANTED BY %I',
+                role.rolname, member.rolname, grantor.rolname)),
+        (expected AND NOT a.set_option, format('the login cannot become %s', whom),
+            format('GRANT %I TO %I WITH SET TRUE GRANTED BY %I', role.rolname, member.rolname, grantor.rolname))
+    ) AS found (present, what, mend)
+    WHERE found.present AND (granted.oid IS NOT NULL OR a.member IN (SELECT oid FROM ours))
+        AND (a.member IN (SELECT oid FROM ours) OR NOT member.rolsuper)
+    ORDER BY role.rolname
+    """,
+    # Whoever owns an object may do anything with it. The owner and control own in schemas of theirs, compared below.
+    f"""
+    WITH {_OURS}
+    SELECT format('%s owns objects in %s: %s', o.who, coalesce(db.datname, 'the cluster'),
+            string_agg(DISTINCT CASE WHEN d.dbid IN (0, current.oid) THEN pg_describe_object(d.classid, d.objid, 0)
+                       ELSE '?' END, ', ')) AS what,
+        format('REASSIGN OWNED BY %I TO {OWNER}', o.rolname) AS mend, o.slug
+    FROM pg_shdepend d
+    JOIN ours o ON o.oid = d.refobjid
+    JOIN pg_database current ON current.datname = current_database()
+    LEFT JOIN pg_database db ON db.oid = d.dbid
+    WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND o.rolname NOT IN ('{OWNER}', '{CONTROL}')
+    GROUP BY o.who, o.rolname, o.slug, db.datname
+    """,
+    # Rights of our roles by their own name, outside of the schemas that are compared below.
+    f"""
+    WITH {_OURS}
+    SELECT format('%s has rights on %s', o.who, pg_describe_object(d.classid, d.objid, 0)) AS what,
+        coalesce('REVOKE ALL ON ' || CASE d.classid
+            WHEN 'pg_class'::regclass
+            THEN (SELECT format('%s %I.%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname, relname)
+                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = d.objid)
+            WHEN 'pg_namespace'::regclass
+            THEN (SELECT format('SCHEMA %I', nspname) FROM pg_namespace WHERE oid = d.objid)
+            WHEN 'pg_proc'::regclass THEN format('ROUTINE %s', d.objid::regprocedure)
+            WHEN 'pg_language'::regclass
+            THEN (SELECT format('LANGUAGE %I', lanname) FROM pg_language WHERE oid = d.objid)
+            WHEN 'pg_type'::regclass THEN format('TYPE %s', d.objid::regtype)
+        END || format(' FROM %I', o.rolname), format('revoke what %I may do with it', o.rolname)) AS mend,
+        o.slug
+    FROM pg_shdepend d
+    JOIN ours o ON o.oid = d.refobjid
+    JOIN pg_database db ON db.datname = current_database() AND d.dbid IN (0, db.oid)
+    LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+    LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+    LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+    WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'a' AND d.classid <> 'pg_database'::regclass
+        AND NOT EXISTS (
+            SELECT FROM spaces s
+            WHERE s.oid = coalesce(c.relnamespace, p.pronamespace, t.typnamespace,
+                CASE d.classid WHEN 'pg_namespace'::regclass THEN d.objid END))
+        AND (o.rolname, d.classid, d.objid) NOT IN (VALUES
+            ('{APP}'::name, 'pg_proc'::regclass, to_regprocedure('{SET_CONFIG}')::oid),
+            ('{OWNER}', 'pg_proc', to_regprocedure('{SET_CONFIG}')),
+            ('{OWNER}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')))
+    GROUP BY o.who, o.rolname, o.slug, d.classid, d.objid
+    ORDER BY o.rolname
+    """,
+    f"""
+    WITH {_OURS}
+    SELECT CASE acl.grantee WHEN 0 THEN 'everybody' ELSE o.who END
+            || format(' has %s on the database', acl.privilege_type) AS what,
+        CASE acl.grantee WHEN 0 THEN '{MIGRATE}'
+            ELSE format('REVOKE %s ON DATABASE %I FROM %I', acl.privilege_type, d.datname, o.rolname) END AS mend,
+        o.slug
+    FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
+    LEFT JOIN ours o ON o.oid = acl.grantee
+    WHERE d.datname = current_database() AND (acl.grantee = 0 OR o.oid IS NOT NULL)
+        AND (coalesce(o.rolname, ''), acl.privilege_type) NOT IN (VALUES
+            ('{APP}', 'CONNECT'), ('{STRICT}', 'CONNECT'), ('{OWNER}', 'CREATE'))
+    """,
+    # What everybody may do outside of those schemas
+    f"""
+    WITH {_OURS}
+    SELECT format('everybody has %s on the schema %I', acl.privilege_type, n.nspname) AS what,
+        CASE n.nspname WHEN 'public' THEN '{MIGRATE}'
+            ELSE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', n.nspname) END AS mend, NULL AS slug
+    FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) AS acl
+    WHERE acl.grantee = 0 AND n.oid NOT IN (SELECT oid FROM spaces)
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    UNION ALL
+    SELECT format('everybody may run blocks in the language %I', l.lanname),
+        CASE l.lanname WHEN 'plpgsql' THEN '{MIGRATE}'
+            ELSE format('REVOKE USAGE ON LANGUAGE %I FROM PUBLIC', l.lanname) END, NULL
+    FROM pg_language l
+    WHERE l.lanpltrusted AND l.lanname <> 'sql' AND has_language_privilege('public', l.oid, 'USAGE')
+    UNION ALL
+    SELECT format('everybody may call %s', withheld.oid::regprocedure), '{MIGRATE}', NULL
+    FROM unnest(ARRAY[{_FUNCTIONS}]::oid[]) AS withheld (oid)
+    WHERE has_function_privilege('public', withheld.oid, 'EXECUTE')
+    UNION ALL
+    SELECT format('everybody may call %s with the rights of %I', p.oid::regprocedure, p.proowner::regrole),
+        format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure), NULL
+    FROM pg_proc p
+    WHERE p.prosecdef AND p.pronamespace NOT IN (SELECT oid FROM spaces)
+        AND has_function_privilege('public', p.oid, 'EXECUTE')
+        AND has_schema_privilege('public', p.pronamespace, 'USAGE')
+    """,
+    # What initdb had kept from everybody, and somebody gave.
+    """
+    SELECT format('everybody has %s on %s', acl.privilege_type, pg_describe_object(i.classoid, i.objoid, i.objsubid))
+            AS what,
+        format('REVOKE %s ON %s FROM PUBLIC', acl.privilege_type || coalesce(' (' || quote_ident(a.attname) || ')', ''),
+            CASE i.classoid WHEN 'pg_proc'::regclass THEN 'ROUTINE ' || i.objoid::regprocedure
+                ELSE 'TABLE ' || i.objoid::regclass END) AS mend,
+        NULL AS slug
+    FROM (
+        SELECT 'pg_proc'::regclass AS classoid, oid AS objoid, 0 AS objsubid, proacl AS items FROM pg_proc
+        WHERE proacl IS NOT NULL
+        UNION ALL
+        SELECT 'pg_class'::regclass, oid, 0, relacl FROM pg_class
+        WHERE relacl IS NOT NULL AND relnamespace = 'pg_catalog'::regnamespace
+        UNION ALL
+        SELECT 'pg_class'::regclass, attrelid, attnum, attacl FROM pg_attribute
+        JOIN pg_class c ON c.oid = attrelid
+        WHERE attacl IS NOT NULL AND c.relnamespace = 'pg_catalog'::regnamespace
+    ) AS i
+    CROSS JOIN LATERAL aclexplode(i.items) AS acl
+    LEFT JOIN pg_attribute a ON i.objsubid > 0 AND a.attrelid = i.objoid AND a.attnum = i.objsubid
+    LEFT JOIN pg_init_privs p ON p.classoid = i.classoid AND p.objoid = i.objoid AND p.objsubid = i.objsubid
+    WHERE acl.grantee = 0 AND (p.objoid IS NOT NULL OR i.classoid = 'pg_class'::regclass)
+        AND NOT EXISTS (SELECT FROM aclexplode(p.initprivs) AS at_first
+                        WHERE at_first.grantee = 0 AND at_first.privilege_type = acl.privilege_type)
+    """,
+    f"""
+    SELECT found.what, found.mend, w.slug
+    FROM control.workspaces w
+    LEFT JOIN pg_roles r ON r.rolname = w.schema_name
+    CROSS JOIN LATERAL (VALUES
+        (to_regnamespace(w.schema_name) IS NULL, 'its schema is missing', '{RESTORE}'),
+        (r.oid IS NULL, 'its role is missing', format('CREATE ROLE %I NOLOGIN', w.schema_name)),
+        (r.oid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_auth_members a
+                                           WHERE a.roleid = r.oid AND a.member = '{APP}'::regrole),
+            'the login is no member of its role',
+            format('GRANT %I TO {APP} WITH INHERIT FALSE, SET TRUE', w.schema_name))
+    ) AS found (present, what, mend)
+    WHERE found.present
+    ORDER BY w.slug
+    """,
+)
+
+# Every object of every workspace and of control with its owner and the grants on it, against what they should be.
+# $1: the revision of this release; $2 to $5: the objects (tree, kind, name, privileges).
+DRIFT = f"""
+WITH expected AS (
+    SELECT e.tree, e.kind, e.name, string_to_array(nullif(e.privileges, ''), ', ') AS privileges
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS e (tree, kind, name, privileges)
+),
+space AS MATERIALIZED (
+    SELECT 'workspace' AS tree, w.slug, n.oid, n.nspname, n.nspowner, n.nspacl,
+        '{OWNER}'::regrole::oid AS owner, r.oid AS role, 'its role' AS who
+    FROM control.workspaces w
+    JOIN pg_namespace n ON n.nspname = w.schema_name
+    JOIN pg_roles r ON r.rolname = w.schema_name
+    WHERE w.schema_version = $1
+    UNION ALL
+    SELECT 'control', NULL, n.oid, n.nspname, n.nspowner, n.nspacl,
+        '{CONTROL}'::regrole, '{APP}'::regrole, 'the login'
+    FROM pg_namespace n WHERE n.nspname = 'control'
+),
+present AS MATERIALIZED (
+    SELECT oid AS space, 'SCHEMA' AS kind, '' AS name, nspowner AS owner, nspacl AS items FROM space
+    UNION ALL
+    SELECT c.relnamespace,
+        CASE c.relkind WHEN 'r' THEN 'TABLE' WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
+            WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
+        c.relname, c.relowner, c.relacl
+    FROM pg_class c WHERE c.relkind IN ('r', 'p', 'S', 'v', 'm', 'f', 'c') AND c.relnamespace IN (SELECT oid FROM space)
+    UNION ALL
+    SELECT p.pronamespace, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
+        format('%s(%s)', p.proname, oidvectortypes(p.proargtypes)), p.proowner,
+        coalesce(p.proacl, acldefault('f', p.proowner))
+    FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM space)
+    UNION ALL
+    SELECT t.typnamespace, CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.typname, t.typowner, t.typacl
+    FROM pg_type t WHERE t.typtype IN ('d', 'e', 'r') AND t.typnamespace IN (SELECT oid FROM space)
+),
+known AS (
+    SELECT s.*, e.kind, e.name, e.privileges, p.owner AS present_owner, p.items, p.space IS NOT NULL AS is_present,
+        format('%s %s', e.kind, format('%I', s.nspname)
+            || CASE WHEN e.name = '' THEN '' ELSE '.' || e.name END) AS in_sql,
+        CASE WHEN e.name = '' THEN 'the schema' ELSE e.name END AS called
+    FROM space s JOIN expected e ON e.tree = s.tree
+    LEFT JOIN present p ON p.space = s.oid AND p.kind = e.kind AND p.name = e.name
+),
+granted AS (
+    SELECT k.oid AS space, k.kind, k.name, acl.grantee, acl.privilege_type, acl.is_grantable, ''::text AS of_column
+    FROM known k CROSS JOIN LATERAL aclexplode(k.items) AS acl
+    WHERE acl.grantee <> k.present_owner
+),
+columns AS (
+    SELECT s.oid AS space, c.relname, a.attname, acl.grantee, acl.privilege_type
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
+    JOIN space s ON s.oid = c.relnamespace
+    CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+    WHERE a.attacl IS NOT NULL AND acl.grantee <> c.relowner
+)
+SELECT format('it is at revision %s, this release at %s', w.schema_version, $1) AS what, '{MIGRATE}' AS mend, w.slug
+FROM control.workspaces w WHERE w.schema_version <> $1
+UNION ALL
+SELECT format('%s is missing', k.called), CASE k.tree WHEN 'control' THEN '{MIGRATE}' ELSE '{RESTORE}' END, k.slug
+FROM known k WHERE NOT k.is_present
+UNION ALL
+SELECT format('%s is owned by %I', k.called, k.present_owner::regrole),
+    format('ALTER %s OWNER TO %I', k.in_sql, k.owner::regrole), k.slug
+FROM known k WHERE k.present_owner <> k.owner
+UNION ALL
+SELECT format('there is a %s that no release made: %s', lower(p.kind), p.name),
+    format('DROP %s %I.%s', p.kind, s.nspname,
+        CASE WHEN p.kind IN ('FUNCTION', 'PROCEDURE', 'AGGREGATE') THEN p.name ELSE quote_ident(p.name) END), s.slug
+FROM present p JOIN space s ON s.oid = p.space
+WHERE NOT EXISTS (SELECT FROM expected e WHERE e.tree = s.tree AND e.kind = p.kind AND e.name = p.name)
+    AND NOT (p.kind = 'SEQUENCE' AND EXISTS (
+        SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+            AND d.objid = to_regclass(format('%I.%I', s.nspname, p.name))))
+UNION ALL
+SELECT format('%s has %s on %s', CASE g.grantee WHEN 0 THEN 'everybody' WHEN k.role THEN k.who
+            ELSE format('the role %I', g.grantee::regrole) END, g.privilege_type, k.called),
+    format('REVOKE %s ON %s FROM %s', g.privilege_type, k.in_sql,
+        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END), k.slug
+FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
+WHERE NOT (g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}')))
+UNION ALL
+SELECT format('%s may grant %s on %s to others', k.who, g.privilege_type, k.called),
+    format('REVOKE GRANT OPTION FOR %s ON %s FROM %s', g.privilege_type, k.in_sql, g.grantee::regrole), k.slug
+FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
+WHERE g.is_grantable AND g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}'))
+UNION ALL
+SELECT format('%s has %s on the column %I of %I', CASE c.grantee WHEN 0 THEN 'everybody' WHEN s.role THEN s.who
+            ELSE format('the role %I', c.grantee::regrole) END, c.privilege_type, c.attname, c.relname),
+    format('REVOKE %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, s.nspname, c.relname,
+        CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE c.grantee::regrole::text END), s.slug
+FROM columns c JOIN space s ON s.oid = c.space
+UNION ALL
+SELECT format('%s lacks %s on %s', k.who, needed, k.called),
+    format('GRANT %s ON %s TO %s', needed, k.in_sql, k.role::regrole), k.slug
+FROM known k CROSS JOIN LATERAL unnest(k.privileges) AS needed
+WHERE k.is_present AND NOT EXISTS (
+    SELECT FROM granted g
+    WHERE g.space = k.oid AND g.kind = k.kind AND g.name = k.name AND g.grantee = k.role AND g.privilege_type = needed)
+ORDER BY slug NULLS FIRST
+"""

@@ -1,0 +1,255 @@
+"""The attacks on the isolation, each as a function that raises where the attack gets through.
+
+The tests make them on the database as it is; the mutations take a measure away first, and want one of them to get
+through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+import pytest
+
+from tenancy.errors import StatementRefused
+from tenancy.roles import APP
+
+if TYPE_CHECKING:
+    from tenancy.pool import Pool
+    from tenancy.session import Gateway
+
+DENIED = asyncpg.InsufficientPrivilegeError
+STACKED = asyncpg.PostgresSyntaxError  # "cannot insert multiple commands into a prepared statement"
+UNKNOWN = asyncpg.UndefinedFunctionError
+READS = ("fetch", "fetchrow", "fetchval", "execute")
+
+
+class Attack(NamedTuple):
+    """*by_database* is what the database alone answers, None where only the facade's gate stands in the way."""
+
+    query: str
+    by_database: type[Exception] | None = DENIED
+
+
+ATTACKS = {
+    # Reading and writing elsewhere
+    "qualified name": Attack("SELECT * FROM {other}.users"),
+    "qualified name, quoted": Attack('SELECT * FROM "{other}"."users"'),
+    "qualified write": Attack("UPDATE {other}.users SET name = 'x'"),
+    "qualified insert": Attack("INSERT INTO {other}.groups (name) VALUES ('x')"),
+    "qualified delete in WITH": Attack("WITH gone AS (DELETE FROM {other}.users RETURNING id) SELECT * FROM gone"),
+    "qualified merge": Attack(
+        "MERGE INTO {other}.groups g USING (SELECT 1) s ON false WHEN NOT MATCHED THEN INSERT (name) VALUES ('x')"
+    ),
+    "qualified sequence": Attack("SELECT nextval('{other}.ids')"),
+    "qualified function": Attack("SELECT * FROM {other}.project_access(1)"),
+    "by regclass": Attack("SELECT '{other}.users'::regclass"),
+    "control's table of keys": Attack("SELECT * FROM control.api_keys"),
+    "control's table of workspaces": Attack("SELECT * FROM control.workspaces"),
+    "control's function": Attack("SELECT * FROM control.authenticate('x')"),
+    "control's other function": Attack("SELECT control.touch_key(1)"),
+    "passwords": Attack("SELECT rolpassword FROM pg_authid"),
+    "statistics of columns": Attack("SELECT * FROM pg_statistic"),
+    # Becoming somebody else
+    "SET ROLE": Attack("SET ROLE {other}", None),
+    "SET LOCAL ROLE": Attack("SET LOCAL ROLE {other}", None),
+    "SET SESSION ROLE": Attack("SET SESSION ROLE {other}", None),
+    "RESET ROLE": Attack("RESET ROLE", None),
+    "SET search_path": Attack("SET search_path = {other}", None),
+    "commented SET": Attack("/* SELECT */ SET ROLE {other}", None),
+    "line comment SET": Attack("-- SELECT\nSET ROLE {other}", None),
+    "SET SESSION AUTHORIZATION": Attack("SET SESSION AUTHORIZATION {other}"),
+    "SET SESSION AUTHORIZATION to the administrator": Attack("SET SESSION AUTHORIZATION postgres"),
+    "SET ROLE to the owner": Attack("SET ROLE testorchestrator_owner"),
+    "SET ROLE to control": Attack("SET ROLE testorchestrator_control"),
+    "DISCARD ALL": Attack("DISCARD ALL", asyncpg.ActiveSQLTransactionError),
+    "GRANT itself away": Attack("GRANT {own} TO {other}"),
+    "GRANT itself the other": Attack("GRANT {other} TO {own}"),
+    "ALTER ROLE": Attack("ALTER ROLE {own} SUPERUSER"),
+    "stacked SET": Attack("SELECT 1; SET ROLE {other}", STACKED),
+    "stacked COMMIT": Attack("SELECT 1; COMMIT; SELECT 1", STACKED),
+    "stacked after a comment": Attack("SELECT 1 /* ; */; SET ROLE {other}", STACKED),
+    "COMMIT": Attack("COMMIT", None),
+    "ROLLBACK": Attack("ROLLBACK", None),
+    "COMMIT AND CHAIN": Attack("COMMIT AND CHAIN", None),
+    # Changing a setting in the middle of a query
+    "set_config role": Attack("SELECT set_config('role', '{other}', true)"),
+    "set_config role for the session": Attack("SELECT set_config('role', '{other}', false)"),
+    "set_config no role": Attack("SELECT set_config('role', 'none', true)"),
+    "set_config path": Attack("SELECT set_config('search_path', '{other}', true)"),
+    "set_config session_authorization": Attack("SELECT set_config('session_authorization', '{other}', true)"),
+    "set_config transaction_read_only": Attack("SELECT set_config('transaction_read_only', 'off', true)"),
+    "set_config in WITH": Attack("WITH s AS (SELECT set_config('role', '{other}', true)) SELECT * FROM s"),
+    "set_config in UPDATE": Attack("UPDATE users SET name = set_config('role', '{other}', true)"),
+    "set_config in MERGE": Attack(
+        "MERGE INTO groups g USING (SELECT set_config('role', '{other}', true) AS n) s ON false "
+        "WHEN NOT MATCHED THEN INSERT (name) VALUES (s.n)"
+    ),
+    "set_config and ts_stat": Attack(
+        "SELECT set_config('role', '{other}', true), "
+        "(SELECT word FROM ts_stat('SELECT to_tsvector(name) FROM {other}.users') LIMIT 1)"
+    ),
+    "set_config and query_to_xml": Attack(
+        "SELECT set_config('role', '{other}', true), query_to_xml('SELECT * FROM {other}.users', true, true, '')"
+    ),
+    "ts_stat alone": Attack("SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM {other}.users')"),
+    "ts_stat runs SET": Attack("SELECT * FROM ts_stat('SET ROLE {other}')", asyncpg.PostgresError),
+    "query_to_xml alone": Attack("SELECT query_to_xml('SELECT * FROM {other}.users', true, true, '')"),
+    "query_to_xml runs SET": Attack(
+        "SELECT query_to_xml('SET ROLE {other}', true, true, '')", asyncpg.FeatureNotSupportedError
+    ),
+    "pg_settings": Attack("UPDATE pg_settings SET setting = '{other}' WHERE name = 'search_path'"),
+    "pg_settings by MERGE": Attack(
+        "MERGE INTO pg_settings p USING (SELECT 1) s ON p.name = 'search_path' "
+        "WHEN MATCHED THEN UPDATE SET setting = '{other}'",
+        asyncpg.PostgresError,  # MERGE is not supported for relations with rules
+    ),
+    "DO": Attack("DO $$ BEGIN EXECUTE 'SET ROLE {other}'; END $$"),
+    "EXPLAIN ANALYZE": Attack("EXPLAIN ANALYZE SELECT set_config('role', '{other}', true)"),
+    "PREPARE": Attack("PREPARE p AS SELECT set_config('role', '{other}', true)", None),
+    # Making objects, or doing away with them
+    "temporary table": Attack("CREATE TEMP TABLE cases (id bigint)"),
+    "temporary table by SELECT INTO": Attack("SELECT 1 AS id INTO TEMP TABLE cases"),
+    "table by SELECT INTO": Attack("SELECT 1 AS id INTO stolen"),
+    "table in public by SELECT INTO": Attack("SELECT 1 AS id INTO public.stolen"),
+    "CREATE ROLE": Attack("CREATE ROLE w_made"),
+    "CREATE FUNCTION": Attack("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"),
+    "CREATE SCHEMA": Attack("CREATE SCHEMA s"),
+    "CREATE EXTENSION": Attack("CREATE EXTENSION dblink"),
+    "DROP TABLE": Attack("DROP TABLE cases"),
+    "ALTER TABLE": Attack("ALTER TABLE cases ADD COLUMN x int"),
+    "TRUNCATE": Attack("TRUNCATE audit_log"),
+    "disable triggers": Attack("ALTER TABLE cases DISABLE TRIGGER ALL"),
+    "reset the sequence": Attack("SELECT setval('ids', 1)"),
+    "large object": Attack("SELECT lo_create(0)"),
+    "large object with content": Attack("SELECT lo_from_bytea(0, 'x')"),
+    "large object of old": Attack("SELECT lo_creat(-1)"),
+    # Reaching the machine, other databases and other sessions
+    "COPY PROGRAM": Attack("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'"),
+    "COPY to a file": Attack("COPY users TO '/tmp/users'"),
+    "COPY from a file": Attack("COPY users FROM '/etc/passwd'"),
+    "lo_import": Attack("SELECT lo_import('/etc/passwd')"),
+    "pg_read_file": Attack("SELECT pg_read_file('/etc/passwd')"),
+    "pg_ls_dir": Attack("SELECT pg_ls_dir('/')"),
+    "dblink": Attack("SELECT * FROM dblink('dbname=postgres', 'SELECT 1') AS t (x int)", UNKNOWN),
+    "pg_notify": Attack("SELECT pg_notify('x', 'y')"),
+    "NOTIFY": Attack("NOTIFY x", None),
+    "LISTEN": Attack("LISTEN x", None),
+    "LOCK": Attack("LOCK TABLE users IN ACCESS EXCLUSIVE MODE", None),
+    "terminate others": Attack("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
+    "terminate itself": Attack("SELECT pg_terminate_backend(pg_backend_pid())"),
+    "cancel others": Attack("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
+    "reload the settings": Attack("SELECT pg_reload_conf()"),
+    # Rewriting history
+    "rewrite the audit log": Attack("UPDATE audit_log SET tool = 'x'"),
+    "delete from the audit log": Attack("DELETE FROM audit_log"),
+    "rewrite a version": Attack("UPDATE case_versions SET snapshot = '{{}}'"),
+    "delete a version": Attack("DELETE FROM case_versions"),
+    "rewrite a result": Attack("UPDATE results SET comment = 'x'"),
+    "delete a result": Attack("DELETE FROM results"),
+    "rewrite a result's step": Attack("UPDATE result_steps SET outcome = 'pass'"),
+    "rewrite a result's value": Attack("UPDATE result_field_values SET value = '1'"),
+}
+# What begins as a query does, and so passes the gate.
+QUERY_WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Two workspaces of one database by their schemas, the one that attacks first, and the e-mails in each.
+
+    The pool has one connection, so that what an attack leaves behind would meet the next workspace.
+    """
+
+    own: str
+    other: str
+    emails: dict[str, set[str]]
+    pool: Pool
+    gateway: Gateway
+
+    def query(self, name: str) -> str:
+        return ATTACKS[name].query.format(own=self.own, other=self.other)
+
+
+async def each_reads_its_own(place: Place) -> set[int]:
+    """Return the backends that served."""
+    backends = set()
+    for schema in (place.other, place.own):
+        async with place.gateway.workspace(schema, read_only=True) as connection:
+            emails = {row["email"] for row in await connection.fetch("SELECT email FROM users")}
+            assert emails == place.emails[schema]
+            assert await connection.fetchval("SELECT current_user::text") == schema
+            assert await connection.fetchval("SELECT session_user::text") == APP
+            backends.add(await connection.fetchval("SELECT pg_backend_pid()"))
+    return backends
+
+
+async def facade_refuses(place: Place, name: str, method: str = "fetch") -> None:
+    query = place.query(name)
+    expected = ATTACKS[name].by_database if query.startswith(QUERY_WORDS) else StatementRefused
+    assert expected is not None
+    before = await each_reads_its_own(place)
+    with pytest.raises(expected):
+        async with place.gateway.workspace(place.own, read_only=False) as connection:
+            await getattr(connection, method)(query)
+    assert await each_reads_its_own(place) == before
+    assert len(before) == 1
+
+
+async def database_refuses(place: Place, name: str) -> None:
+    """The facade is passed by: a raw query of one statement, under the workspace's role."""
+    expected = ATTACKS[name].by_database
+    assert expected is not None
+    async with place.pool.connection() as connection:
+        await connection.execute(f"BEGIN; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp")
+        with pytest.raises(expected):
+            await connection.fetch(place.query(name))
+        await connection.execute("ROLLBACK")
+    await each_reads_its_own(place)
+
+
+async def login_reads_nothing(place: Place) -> None:
+    """Where a handler forgot to enter a workspace, or an attack climbed out of its role."""
+    tables = ["control.api_keys", "control.workspaces", "control.operations", "control.alembic_version"]
+    tables += [f"{schema}.users" for schema in (place.own, place.other)]
+    async with place.pool.connection() as connection:
+        for table in tables:
+            for query in (f"SELECT * FROM {table}", f"DELETE FROM {table} WHERE false"):
+                with pytest.raises(DENIED):
+                    await connection.fetch(query)
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.fetch("SELECT * FROM users")
+        for query in ("CREATE TABLE t ()", "CREATE TEMP TABLE t ()", "CREATE SCHEMA s", "CREATE TABLE control.t ()"):
+            with pytest.raises((DENIED, asyncpg.InvalidSchemaNameError)):
+                await connection.fetch(query)
+
+
+async def nothing_is_left_of_a_request(place: Place) -> None:
+    """Not on the connection, and not in the facade that a handler may have kept."""
+    query = (
+        "SELECT current_user::text, current_setting('search_path'), current_setting('statement_timeout'), "
+        "current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
+    )
+    async with place.pool.connection() as connection:
+        before = tuple(await connection.fetchrow(query))
+    async with place.gateway.workspace(place.own, read_only=False) as facade:
+        inside = tuple(await facade.fetchrow(query))
+    async with place.pool.connection() as connection:
+        assert tuple(await connection.fetchrow(query)) == before
+    assert inside[0] != before[0]
+    with pytest.raises(RuntimeError, match="left"):
+        await facade.fetchval("SELECT 1")
+
+
+async def read_only_transaction_refuses(place: Place, query: str) -> None:
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError) as raised:
+        async with place.gateway.workspace(place.own, read_only=True) as connection:
+            await connection.fetch(query)
+    assert raised.value.sqlstate == "25006"
+
+
+async def only_a_workspace_is_entered(place: Place, name: str) -> None:
+    with pytest.raises(ValueError, match="schema name"):
+        async with place.gateway.workspace(name, read_only=True):
+            pass
