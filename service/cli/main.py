@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import operate, up
+from service.cli import keys, operate, up
 from service.cli.console import fail
+from service.cli.doctor import doctor
 from service.errors import Refused
 from service.settings import SettingsError
 from tenancy.errors import TenancyError
@@ -27,8 +28,10 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(operate.serve)
 app.command()(operate.migrate)
+app.command()(doctor)
 app.add_typer(operate.workspace, name="workspace")
-app.add_typer(operate.key, name="key")
+app.add_typer(keys.user, name="user")
+app.add_typer(keys.key, name="key")
 
 
 def main() -> None:
