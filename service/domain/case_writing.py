@@ -30,10 +30,11 @@ _SQL = load(__file__)
 LARGEST_FIELDS = 60_000
 MOST_TAGS = 50
 LONGEST_ESTIMATE = 1_000 * 3600
+#: What makes a version of a case.
+CONTENT = ("title", "folder", "template", "lifecycleState", "estimateSeconds", "fields", "tags", "environments")
 
 _DURATION = re.compile(r"(?:(\d{1,5})h)?\s*(?:(\d{1,6})m)?\s*(?:(\d{1,8})s)?", re.IGNORECASE)
 _CLOCK = re.compile(r"(\d{1,4}):([0-5]\d):([0-5]\d)")
-_CONTENT = ("title", "folder", "template", "lifecycleState", "estimateSeconds", "fields", "tags", "environments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +304,7 @@ async def _apply(
 
 def _content(document: Document) -> Document:
     """Return what makes a version of a case: not what others say of it, nor where its folder is."""
-    content = {key: document[key] for key in _CONTENT if key in document}
+    content = {key: document[key] for key in CONTENT if key in document}
     if "folder" in content:
         content["folder"] = {"id": content["folder"]["id"]}
     return content
@@ -319,7 +320,7 @@ async def _record(
 ) -> None:
     """Keep what the cases are now as their next versions, and the change in the audit log."""
     versions = {case_id: versions_before.get(case_id, 0) + 1 for case_id in documents}
-    snapshots = [{key: document[key] for key in _CONTENT if key in document} for document in documents.values()]
+    snapshots = [{key: document[key] for key in CONTENT if key in document} for document in documents.values()]
     await work.connection.execute(
         _SQL["insert_case_versions"],
         list(documents),

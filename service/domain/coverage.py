@@ -54,44 +54,55 @@ _LONGEST_LIST = 200
 _ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
 
 
-def _verdicts(cases: str) -> str:
-    """Return the query of the verdicts on the issues $4 (null: all) of project $1 by *cases*, a relation."""
-    return f"""
-        SELECT i.id, count(s.id) AS cases, count(*) FILTER (WHERE s.passed) AS passing,
-            CASE
-                WHEN count(s.id) = 0 THEN 'NOT_COVERED'
-                WHEN bool_or(s.failed) THEN 'FAILING'
-                WHEN count(*) FILTER (WHERE s.passed) = count(s.id) THEN 'PASSING'
-                ELSE 'UNTESTED'
-            END AS verdict
-        FROM issues i
-        LEFT JOIN (
-            SELECT c.issue_id, c.case_id
-            FROM ({_SQL["covering"]}) c
-            WHERE $4::bigint[] IS NULL OR c.issue_id = ANY ($4)
-        ) v ON v.issue_id = i.id
-        LEFT JOIN {cases} s ON s.id = v.case_id
-        WHERE i.project_id = $1 AND ($4::bigint[] IS NULL OR i.id = ANY ($4))
-        GROUP BY i.id
-    """
+# The queries below are made of those in the file, so that all mean the same by scope and coverage. They look things up
+# by index rather than join what they have computed: of that the planner knows no sizes.
 
+# The cases in scope, with what their latest counted result says; null where there is none.
+_OUTCOMES = f"""
+    SELECT c.id, latest.id AS result_id, latest.passed, latest.failed
+    FROM ({_SQL["cases_in_scope"]}) c
+    LEFT JOIN LATERAL (
+        SELECT e.id, s.success AND NOT s.failure AS passed, s.failure AS failed
+        FROM results e
+        JOIN statuses s ON s.id = e.status_id
+        WHERE e.case_id = c.id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
+        ORDER BY e.id DESC
+        LIMIT 1
+    ) latest ON true
+"""
+
+# The verdicts on the issues $4 (null: all) of the project. A case may cover an issue by several relations.
+_VERDICTS = f"""
+    SELECT i.id, count(DISTINCT o.id) AS cases, count(DISTINCT o.id) FILTER (WHERE o.passed) AS passing,
+        CASE
+            WHEN count(o.id) = 0 THEN 'NOT_COVERED'
+            WHEN bool_or(o.failed) THEN 'FAILING'
+            WHEN count(*) FILTER (WHERE o.passed) = count(o.id) THEN 'PASSING'
+            ELSE 'UNTESTED'
+        END AS verdict
+    FROM issues i
+    LEFT JOIN ({_SQL["covering"]}) v ON v.issue_id = i.id
+    LEFT JOIN ({_OUTCOMES}) o ON o.id = v.case_id
+    WHERE i.project_id = $1 AND ($4::bigint[] IS NULL OR i.id = ANY ($4))
+    GROUP BY i.id
+"""
 
 # All figures, and of the gaps of kind $5 the ids of those after $6, at most $7.
 GAPS = f"""
-    WITH scope AS ({_SQL["cases_in_scope"]}),
-    issue AS (
+    WITH scope AS MATERIALIZED (
+        SELECT o.id, o.result_id, EXISTS (SELECT FROM ({_SQL["covering"]}) v WHERE v.case_id = o.id) AS covers
+        FROM ({_OUTCOMES}) o
+    ), issue AS MATERIALIZED (
         SELECT v.id, v.verdict
-        FROM ({_verdicts("scope")}) v
+        FROM ({_VERDICTS}) v
         WHERE $2::bigint[] IS NULL AND $3::bigint[] IS NULL
-            OR EXISTS (SELECT FROM links k JOIN scope s ON s.id = k.case_id WHERE k.issue_id = v.id)
             OR EXISTS (
                 SELECT FROM links k
-                JOIN results e ON e.id = k.result_id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
-                JOIN scope s ON s.id = e.case_id
-                WHERE k.issue_id = v.id)
-    ), gap AS (
-        SELECT 'CASES_WITHOUT_ISSUE' AS kind, s.id
-        FROM scope s WHERE NOT EXISTS (SELECT FROM ({_SQL["covering"]}) v WHERE v.case_id = s.id)
+                LEFT JOIN results e ON e.id = k.result_id
+                JOIN ({_SQL["cases_in_scope"]}) c ON c.id = coalesce(k.case_id, e.case_id)
+                WHERE k.issue_id = v.id AND ($3::bigint[] IS NULL OR k.case_id IS NOT NULL OR e.run_id = ANY ($3)))
+    ), gap AS MATERIALIZED (
+        SELECT 'CASES_WITHOUT_ISSUE' AS kind, s.id FROM scope s WHERE NOT s.covers
         UNION ALL
         SELECT 'ISSUES_WITHOUT_CASE', i.id FROM issue i WHERE i.verdict = 'NOT_COVERED'
         UNION ALL
@@ -127,7 +138,7 @@ ISSUES = f"""
         'caseCount', v.cases,
         'passingCount', v.passing
     )) AS document
-    FROM ({_verdicts(f"({_SQL['cases_in_scope']})")}) v
+    FROM ({_VERDICTS}) v
     JOIN issues i ON i.id = v.id
     JOIN sources t ON t.id = i.source_id
     ORDER BY array_position($4::bigint[], v.id)

@@ -22,26 +22,17 @@ WHERE ($2::bigint IS NULL OR EXISTS (SELECT FROM folders f WHERE f.project_id = 
     AND ($3::bigint IS NULL OR EXISTS (SELECT FROM cycles c WHERE c.project_id = $1 AND c.id = $3));
 
 -- name: cases_in_scope
--- The cases of project $1, of folders $2 and runs $3 where those are not null, with what their latest result in these
--- runs says; null where there is none.
-SELECT c.id, latest.id AS result_id, latest.passed, latest.failed
+-- The cases of project $1, of folders $2 and runs $3 where those are not null.
+SELECT c.id
 FROM cases c
-LEFT JOIN LATERAL (
-    SELECT e.id, s.success AND NOT s.failure AS passed, s.failure AS failed
-    FROM results e
-    JOIN statuses s ON s.id = e.status_id
-    WHERE e.case_id = c.id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
-    ORDER BY e.id DESC
-    LIMIT 1
-) latest ON true
 WHERE c.project_id = $1 AND c.deleted_at IS NULL
     AND ($2::bigint[] IS NULL OR c.folder_id = ANY ($2))
     AND ($3::bigint[] IS NULL OR EXISTS (
         SELECT FROM run_cases rc WHERE rc.case_id = c.id AND rc.run_id = ANY ($3)));
 
 -- name: covering
--- Which case covers which issue in project $1.
-SELECT DISTINCT k.issue_id, k.case_id
+-- The links by which a case covers an issue in project $1.
+SELECT k.issue_id, k.case_id
 FROM links k
 JOIN relations m ON m.id = k.relation_id AND m.semantic = 'GENERAL'
 WHERE k.project_id = $1 AND k.case_id IS NOT NULL;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from service.access import Permission
-from service.domain import case_writing
+from service.domain import case_history, case_writing
 from service.domain import cases as reading
 from service.domain.case_writing import CaseDraft, CasePatch
 from service.domain.pages import whole_list
@@ -75,33 +75,35 @@ ITEM = object_of(
     },
     {"folder": NAMED, "priority": STRING},
 )
-CASE = object_of(
-    {
-        "id": INTEGER,
-        "number": STRING,
-        "title": STRING,
-        "template": NAMED,
-        "lifecycleState": NAMED,
-        "fields": {"type": "object"},
-        "tags": array_of(NAMED),
-        "environments": array_of(NAMED),
-        "links": array_of(
-            object_of({"id": INTEGER, "issueKey": STRING, "source": STRING, "relation": STRING}, {"url": STRING})
-        ),
-        "commentCount": INTEGER,
-        "createdBy": NAMED,
-        "createdAt": TIME,
-        "updatedBy": NAMED,
-        "updatedAt": TIME,
-        "version": INTEGER,
-    },
-    {
-        "folder": object_of({"id": INTEGER, "path": STRING}),
-        "estimateSeconds": INTEGER,
-        "latestResult": object_of({"status": STRING, "runId": INTEGER, "run": STRING, "at": TIME}),
-        "dropped": array_of(STRING),
-        "truncated": STRING,
-    },
+CASE_REQUIRED = {
+    "id": INTEGER,
+    "number": STRING,
+    "title": STRING,
+    "template": NAMED,
+    "lifecycleState": NAMED,
+    "fields": {"type": "object"},
+    "tags": array_of(NAMED),
+    "environments": array_of(NAMED),
+    "links": array_of(
+        object_of({"id": INTEGER, "issueKey": STRING, "source": STRING, "relation": STRING}, {"url": STRING})
+    ),
+    "commentCount": INTEGER,
+    "createdBy": NAMED,
+    "createdAt": TIME,
+    "updatedBy": NAMED,
+    "updatedAt": TIME,
+    "version": INTEGER,
+}
+CASE_OPTIONAL = {
+    "folder": object_of({"id": INTEGER, "path": STRING}),
+    "estimateSeconds": INTEGER,
+    "latestResult": object_of({"status": STRING, "runId": INTEGER, "run": STRING, "at": TIME}),
+    "dropped": array_of(STRING),
+    "truncated": STRING,
+}
+CASE = object_of(CASE_REQUIRED, CASE_OPTIONAL)
+VERSION = object_of(
+    {"version": INTEGER, "author": NAMED, "createdAt": TIME, "changed": array_of(STRING)}, {"apiKeyId": INTEGER}
 )
 MANY = object_of({"items": array_of(ITEM), "total": INTEGER}, {"truncated": STRING})
 CHANGED = object_of(
@@ -153,14 +155,19 @@ async def search_test_cases(work: Work, *, project: int, query: str, **paging: A
 @read_tool(
     title="Get a test case",
     description="Get everything about one test case: fields with values, steps, folder, tags, environments, estimate, "
-    "issue links, number of comments, latest result, who made and changed it, and its version. "
+    "issue links, number of comments, latest result, who made and changed it, and its version. history adds the list "
+    "of its versions: who, when, what changed. version shows an old one (links, comments and result as they are now). "
     'Example: {"project": 1, "caseId": "C-12"}',
-    arguments=(required("caseId", case_identifier()),),
-    returns=CASE,
+    arguments=(
+        required("caseId", case_identifier()),
+        optional("version", integer(minimum=1, maximum=2**31 - 1)),
+        optional("history", boolean(default=False)),
+    ),
+    returns=object_of(CASE_REQUIRED, {**CASE_OPTIONAL, "currentVersion": INTEGER, "versions": array_of(VERSION)}),
     permissions=(Permission.VIEW_TEST_CASES,),
 )
-async def get_test_case(work: Work, *, project: int, case_id: CaseRef) -> Document:
-    return await reading.get_case(work, project, case_id)
+async def get_test_case(work: Work, *, project: int, case_id: CaseRef, **history: Any) -> Document:
+    return await case_history.case_with_history(work, project, case_id, **history)
 
 
 @write_tool(

@@ -310,8 +310,19 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int, *, first_number: 
     await sql.rows("UPDATE projects SET last_case_number = $2 WHERE id = $1", project, first_number + 11)
     ids["case"] = cases[0]["id"]
     await sql.rows(
-        "INSERT INTO case_versions (case_id, version, snapshot, created_by) "
-        "SELECT id, 1, '{}', created_by FROM cases WHERE project_id = $1 ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO case_versions (case_id, version, snapshot, created_by)
+        SELECT c.id, 1, jsonb_build_object(
+            'title', c.title, 'template', jsonb_build_object('id', t.id, 'name', t.name),
+            'lifecycleState', jsonb_build_object('id', l.id, 'name', l.name),
+            'fields', jsonb_build_object(), 'tags', jsonb_build_array(), 'environments', jsonb_build_array()
+        ), c.created_by
+        FROM cases c
+        JOIN templates t ON t.id = c.template_id
+        JOIN lifecycle_states l ON l.id = c.lifecycle_state_id
+        WHERE c.project_id = $1
+        ON CONFLICT DO NOTHING
+        """,
         project,
     )
     ids["cycle"] = await sql.value(

@@ -1,0 +1,64 @@
+"""The history of a case: what each version changed, and an old version as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from service.domain.case_writing import CONTENT
+from service.domain.cases import get_case
+from service.domain.pages import ENVELOPE, LARGEST_ANSWER, fitting
+from service.errors import Code, Refused
+from service.sql import load
+
+if TYPE_CHECKING:
+    from service.domain.case_references import CaseRef
+    from service.domain.work import Document, Work
+
+_SQL = load(__file__)
+
+_MOST_VERSIONS = 500
+
+
+async def case_with_history(
+    work: Work, project_id: int, ref: CaseRef, *, version: int | None = None, history: bool = False
+) -> Document:
+    """Return a case, as it was in *version* if that is given, and with *history* the list of its versions.
+
+    What belongs to no version is as it is now: links, comments, the latest result.
+    """
+    document = await get_case(work, project_id, ref)
+    last = document["version"]
+    if version is not None and version != last:
+        document = await _at(work, document, version)
+    if not history:
+        return document
+    rows = await work.connection.fetch(_SQL["versions"], document["id"], _MOST_VERSIONS)
+    versions = [row["document"] for row in rows]
+    room = LARGEST_ANSWER - ENVELOPE - len(orjson.dumps(document))
+    shown = versions[: fitting(versions, room)]
+    if len(shown) < last:
+        note = f"Only the latest {len(shown)} of {last} versions are shown."
+        document["truncated"] = " ".join(filter(None, [document.get("truncated"), note]))
+    return {**document, "versions": shown}
+
+
+async def _at(work: Work, document: Document, version: int) -> Document:
+    """Return *document* with the content of an old version of it."""
+    row = await work.connection.fetchrow(_SQL["version"], document["id"], version)
+    if row is None:
+        raise Refused(
+            Code.INVALID_VALUE,
+            f"{document['number']} has no version {version}: its last one is {document['version']}.",
+            field="version",
+        )
+    unversioned = {key: value for key, value in document.items() if key not in CONTENT}
+    return {
+        **unversioned,
+        **row["snapshot"],
+        "updatedBy": row["author"],
+        "updatedAt": row["created_at"].isoformat(),
+        "version": version,
+        "currentVersion": document["version"],
+    }
