@@ -10,6 +10,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from tenancy.session import WorkspaceConnection
 
 MISSING = 987_654_321
+# The service closes connections that are idle for longer than 75 seconds.
+_KEPT_SECONDS = 60
 # With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
 STRICT = os.environ.get("TEST_STRICT") == "1"
 STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
@@ -102,15 +105,24 @@ class Client:
     key: str
     _ids: Any = field(default_factory=itertools.count)
     _connection: http.client.HTTPConnection | None = None
+    _used: float = 0.0
 
     def post(self, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of a POST."""
+        if time.monotonic() - self._used > _KEPT_SECONDS:
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         sent = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"} | headers
-        self._connection.request("POST", "/mcp", body=body, headers=sent)
-        response = self._connection.getresponse()
-        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+        try:
+            self._connection.request("POST", "/mcp", body=body, headers=sent)
+            response = self._connection.getresponse()
+            answer = response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+        self._used = time.monotonic()
+        return answer
 
     def rpc(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of a method, or raise RpcFailed."""

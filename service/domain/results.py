@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SQL = load(__file__)
 
+# Of a result's comments together, so that one answer always has room for a result.
+LONGEST_COMMENTS = 20_000
 _FIGURES = ("id", "title", "state", "closed", "caseCount", "counts", "progress", "passRate")
 
 
@@ -74,6 +76,9 @@ class _Recording:
         if draft.issue_key is None and (draft.source_id is not None or draft.relation_id is not None):
             message = "sourceId and relationId belong to issueKey: name the issue, or leave them out."
             refusals.append(Refused(Code.INVALID_VALUE, message, field="issueKey"))
+        if (length := len(draft.comment) + sum(len(step.comment) for step in draft.step_results)) > LONGEST_COMMENTS:
+            message = f"The comments have {length:,} characters together: send at most {LONGEST_COMMENTS:,}."
+            refusals.append(Refused(Code.INVALID_VALUE, message, field="stepResults"))
         if refusals:
             raise together(refusals[:MOST_FAULTS])
         return {

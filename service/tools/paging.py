@@ -6,4 +6,4 @@ from service.domain.pages import DEFAULT_LIMIT, LARGEST_LIMIT
 from service.tools.arguments import described, integer, optional, text
 
 LIMIT = optional("limit", integer(minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT))
-CURSOR = optional("cursor", described(text(maximum=1_000), "nextCursor of the page before"))
+CURSOR = optional("cursor", described(text(maximum=4_000), "nextCursor of the page before"))

@@ -111,6 +111,8 @@ class TestOne:
         assert refused(elapsedSeconds=10**9)["code"] == "INVALID_VALUE"
         assert refused(comment="x" * 10_001)["code"] == "INVALID_VALUE"
         assert refused(sourceId=1)["field"] == "issueKey"
+        long = [{"position": n, "status": "pass", "comment": "x" * 2_000} for n in range(1, 12)]
+        assert "22,000 characters together" in refused(stepResults=long)["message"]
 
     async def test_a_dry_run_leaves_nothing(self, record, sql, run):
         made = record("C-1", "Failed", dryRun=True)
