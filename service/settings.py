@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _PREFIX = "TESTORCHESTRATOR_"
+SHORTEST_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -23,7 +24,7 @@ class Settings(BaseSettings):
     #: The rightless login's URL; it may go through PgBouncer in transaction mode.
     service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
     #: Strict mode: every workspace's role logs in by itself, with a password that is derived from this.
-    strict_secret: SecretStr | None = Field(default=None, min_length=32)
+    strict_secret: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -59,6 +60,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def strict_secret() -> str | None:
+    """Return the secret of strict mode, None where that is off, for commands that need no other setting."""
+    secret = os.environ.get(f"{_PREFIX}STRICT_SECRET") or None
+    if secret is not None and len(secret) < SHORTEST_SECRET:
+        raise SettingsError(f"Setting {_PREFIX}STRICT_SECRET: use {SHORTEST_SECRET} characters or more.")
+    return secret
 
 
 def read_settings(**given: object) -> Settings:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-SHORTEST_SECRET = 32
 _BATCH = 200
 
 

@@ -13,7 +13,9 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
+from service.settings import strict_secret
 from tenancy.errors import TenancyError
+from tenancy.strict import StrictLogins
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,6 +47,12 @@ def database_url() -> str:
     raise TenancyError(
         "DATABASE_URL is not set: give the administrator's URL, such as postgresql://postgres:password@host:5432/database."
     )
+
+
+def strict_logins() -> StrictLogins | None:
+    """Return the logins of strict mode, None where TESTORCHESTRATOR_STRICT_SECRET is not set."""
+    secret = strict_secret()
+    return None if secret is None else StrictLogins(secret)
 
 
 def fail(message: str) -> typer.Exit:

@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, database_url, notes, print_json, results, run
+from service.cli.console import AsJson, database_url, notes, print_json, results, run, strict_logins
 from service.cli.keys import new_key
 from service.domain.users import add_user
 from service.logs import configure_logging
@@ -24,6 +24,7 @@ from tenancy.errors import TenancyError
 from tenancy.migrate import migrate as migrate_all
 from tenancy.provision import create_workspace
 from tenancy.session import WorkspaceConnection
+from tenancy.strict import open_logins
 
 Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
 
@@ -52,10 +53,12 @@ def serve(
 def migrate() -> None:
     """Bring the database of DATABASE_URL to this release's schema: roles, control schema, every workspace.
 
-    With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it.
+    With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it. With
+    TESTORCHESTRATOR_STRICT_SECRET, the workspaces' roles can log in afterwards (strict mode).
     """
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
+    logins = strict_logins()
 
     async def work() -> int:
         async with admin_connection(database_url()) as admin:
@@ -64,6 +67,7 @@ def migrate() -> None:
                 return await migrate_all(
                     admin,
                     app_password=password,
+                    strict=logins,
                     progress=lambda done, total: progress.update(task, completed=done, total=total),
                 )
 
@@ -80,6 +84,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a workspace with its first user, and print a key of that user: it is shown only here."""
+    logins = strict_logins()
 
     async def work() -> tuple[catalog.Workspace, str]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -88,6 +93,8 @@ def create(
                 await add_user(connection, email=admin_email, name=admin_name, access_level="TENANT_ADMIN", role="Lead")
 
             made = await create_workspace(admin, slug=slug, name=name or slug, populate=populate)
+            if logins is not None:
+                await open_logins(admin, logins, [made.schema_name])
             return made, await new_key(admin, made, admin_email, label="First key")
 
     made, secret = run(work())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from service.domain.case_writing import CONTENT
-from service.domain.cases import get_case
+from service.domain.cases import whole_case, with_links_that_fit
 from service.domain.pages import ENVELOPE, LARGEST_ANSWER, fitting
 from service.errors import Code, Refused
 from service.sql import load
@@ -28,20 +28,21 @@ async def case_with_history(
 
     What belongs to no version is as it is now: links, comments, the latest result.
     """
-    document = await get_case(work, project_id, ref)
+    document = await whole_case(work, project_id, ref)
     last = document["version"]
     if version is not None and version != last:
         document = await _at(work, document, version)
     if not history:
-        return document
+        return with_links_that_fit(document)
     rows = await work.connection.fetch(_SQL["versions"], document["id"], _MOST_VERSIONS)
     versions = [row["document"] for row in rows]
-    room = LARGEST_ANSWER - ENVELOPE - len(orjson.dumps(document))
-    shown = versions[: fitting(versions, room)]
+    room = LARGEST_ANSWER - ENVELOPE - len(orjson.dumps({**document, "links": []}))
+    shown = versions[: fitting(versions, room // 2 if document["links"] else room)]
+    document = with_links_that_fit({**document, "versions": shown})
     if len(shown) < last:
-        note = f"Only the latest {len(shown)} of {last} versions are shown."
+        note = f"Only the latest {len(shown)} of {last} versions are shown: earlier ones can be read with version."
         document["truncated"] = " ".join(filter(None, [document.get("truncated"), note]))
-    return {**document, "versions": shown}
+    return document
 
 
 async def _at(work: Work, document: Document, version: int) -> Document:

@@ -65,14 +65,20 @@ _NUMBER = re.compile(r"(?:c-)?([0-9]{1,9})", re.IGNORECASE)
 
 async def get_case(work: Work, project_id: int, ref: CaseRef) -> Document:
     """Return everything about one case."""
+    return with_links_that_fit(await whole_case(work, project_id, ref))
+
+
+async def whole_case(work: Work, project_id: int, ref: CaseRef) -> Document:
+    """Return everything about one case, with all of its links, which may be more than one answer has room for."""
     ids, numbers = split_refs([ref])
     rows = await work.connection.fetch(_SQL["case_documents"], project_id, ids, numbers)
     if not rows:
         raise NotFoundOrDenied
-    return _with_links_that_fit(rows[0]["document"])
+    document: Document = rows[0]["document"]
+    return document
 
 
-def _with_links_that_fit(document: Document) -> Document:
+def with_links_that_fit(document: Document) -> Document:
     """Return *document* with as many links as one answer has room for; what else a case holds is limited as it is."""
     if not (links := document["links"]):
         return document

@@ -54,8 +54,8 @@ _LONGEST_LIST = 200
 _ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
 
 
-# The queries below are made of those in the file, so that all mean the same by scope and coverage. They look things up
-# by index rather than join what they have computed: of that the planner knows no sizes.
+# The queries below are made of those in the file, so that all mean the same by scope and coverage. What they have
+# computed they never join, as the planner would take it for tiny and compare all with all; IS TRUE keeps it from that.
 
 # The cases in scope, with what their latest counted result says; null where there is none.
 _OUTCOMES = f"""
@@ -96,11 +96,13 @@ GAPS = f"""
         SELECT v.id, v.verdict
         FROM ({_VERDICTS}) v
         WHERE $2::bigint[] IS NULL AND $3::bigint[] IS NULL
-            OR EXISTS (
-                SELECT FROM links k
+            OR (v.id IN (
+                SELECT k.issue_id
+                FROM links k
                 LEFT JOIN results e ON e.id = k.result_id
-                JOIN ({_SQL["cases_in_scope"]}) c ON c.id = coalesce(k.case_id, e.case_id)
-                WHERE k.issue_id = v.id AND ($3::bigint[] IS NULL OR k.case_id IS NOT NULL OR e.run_id = ANY ($3)))
+                WHERE k.project_id = $1 AND ($3::bigint[] IS NULL OR k.case_id IS NOT NULL OR e.run_id = ANY ($3))
+                    AND (coalesce(k.case_id, e.case_id) IN (SELECT s.id FROM scope s)) IS TRUE
+            )) IS TRUE
     ), gap AS MATERIALIZED (
         SELECT 'CASES_WITHOUT_ISSUE' AS kind, s.id FROM scope s WHERE NOT s.covers
         UNION ALL
@@ -215,7 +217,7 @@ async def reverse_traceability(
     document |= {**shown_lists, "totals": totals}
     cut = [f"{len(items)} of {totals[name]} {name}" for name, items in shown_lists.items() if len(items) < totals[name]]
     if cut:
-        document["truncated"] = f"Only {', '.join(cut)} are shown; list_test_runs and get_test_run page through all."
+        document["truncated"] = f"Only {', '.join(cut)} are shown: of cases the first, of all else the latest."
     return document
 
 
@@ -246,7 +248,8 @@ async def _find_issue(work: Work, project_id: int, trackers: Trackers, given: st
         if source.id in known:
             issue_id, key = known[source.id]
             return _Found(key=key, issue_id=issue_id, source=source)
-    possible = await _possible_issues(work, readings, refusals, given)
+    usable = [(source, keys) for source, keys in readings if source.enabled or source_id is not None]
+    possible = await _possible_issues(work, usable, refusals, given)
     if not possible:
         raise _no_issue(sources, given, refusals)
     # Where several trackers may have it, none of them is known to.

@@ -130,7 +130,10 @@ async def reopen_cycle(work: Work, project_id: int, cycle_id: int, *, expected_v
 
 
 async def _lock(work: Work, project_id: int) -> dict[int, asyncpg.Record]:
-    return {row["id"]: row for row in await work.connection.fetch(_SQL["lock_cycles"], project_id)}
+    """Let no other cycle of the project change until this call ends, and return all of them by id."""
+    await work.connection.execute(_SQL["lock_tree"], project_id)
+    # Only a query after the one that waited sees what was waited for.
+    return {row["id"]: row for row in await work.connection.fetch(_SQL["tree"], project_id)}
 
 
 def _find(cycles: Mapping[int, asyncpg.Record], cycle_id: int) -> asyncpg.Record:

@@ -74,14 +74,18 @@ CROSS JOIN LATERAL (
 ) p
 WHERE c.project_id = $1 AND c.id = $2;
 
--- name: lock_cycles
--- All cycles of project $1, locked, so that they change one call at a time: their rules are about several of them.
+-- name: lock_tree
+-- The cycles of project $1 change one call at a time: their rules are about several of them. It is no lock of rows, as
+-- those keep no other call from adding one, and the project's own row would make new cases wait.
+SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.cycles', $1::bigint));
+
+-- name: tree
+-- All cycles of project $1.
 SELECT c.id, c.parent_id, c.depth, c.type_id, c.name, c.description, c.state, c.start_date, c.end_date,
     c.completed_date, c.version
 FROM cycles c
 WHERE c.project_id = $1
-ORDER BY c.id
-FOR NO KEY UPDATE;
+ORDER BY c.id;
 
 -- name: usable_types
 -- The kinds of cycle that project $1 can use, the default one first.

@@ -121,8 +121,9 @@ async def load_trackers(work: Work, project_id: int) -> Trackers:
 
 
 async def matching_keys(work: Work, source: Source, keys: Sequence[str]) -> frozenset[str]:
-    """Return those of *keys* that are keys of the source; raise Refused, leaving the transaction failed, if its pattern
-    is none.
+    """Return those of *keys* that are keys of the source.
+
+    Raise Refused if its pattern is none, or hopeless; the transaction, or savepoint, has failed then.
     """
     pattern = source.key_pattern
     options = _OPTIONS.match(pattern)

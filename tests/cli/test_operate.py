@@ -74,6 +74,36 @@ async def test_from_an_empty_database_to_a_served_workspace(empty_database):
             serving.kill()
 
 
+async def test_strict_mode_from_an_empty_database_to_a_served_workspace(empty_database):
+    admin_url, service_url = empty_database
+    strict = {"TESTORCHESTRATOR_STRICT_SECRET": "thirty-two characters of the operator"}
+    create = ("workspace", "create", "--admin-email", "ann@acme.example", "--admin-name", "Ann", "--json")
+    assert run("migrate", DATABASE_URL=admin_url).returncode == 0
+    before = json.loads(run(*create, "before", DATABASE_URL=admin_url).stdout)
+    assert run("migrate", DATABASE_URL=admin_url, **strict).returncode == 0
+    after = json.loads(run(*create, "after", DATABASE_URL=admin_url, **strict).stdout)
+    environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
+    with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
+        [*COMMAND, "serve", "--port", "0"],
+        env=environment | strict | {"SERVICE_DATABASE_URL": service_url},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        try:
+            port = int(re.search(r'"port": ?(\d+)', serving.stderr.readline())[1])
+            for made in (before, after):
+                client = Client("127.0.0.1", port, made["key"])
+                assert client.call("get_projects") == {"items": [], "total": 0}
+                client.close()
+            root = await connect(admin_url, name="the test server")
+            rows = await root.fetch("SELECT usename FROM pg_stat_activity WHERE datname = current_database()")
+            await root.close()
+            assert {before["schema"], after["schema"]} <= {row["usename"] for row in rows}
+        finally:
+            serving.send_signal(signal.SIGTERM)
+            serving.wait(PATIENCE)
+
+
 async def test_migrate_gives_the_login_the_password_of_the_service_url(empty_database, postgres):
     admin_url, _ = empty_database
     secret = "p@ss/word"
@@ -91,6 +121,11 @@ async def test_migrate_gives_the_login_the_password_of_the_service_url(empty_dat
     ("arguments", "environment", "told"),
     [
         (["migrate"], {}, "DATABASE_URL is not set"),
+        (
+            ["migrate"],
+            {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "TESTORCHESTRATOR_STRICT_SECRET": "short"},
+            "use 32 characters or more",
+        ),
         (["serve"], {}, "SERVICE_DATABASE_URL"),
         (["serve"], {"SERVICE_DATABASE_URL": "nonsense secret-word"}, "postgresql://"),
         (["serve", "--port", "99999"], {"SERVICE_DATABASE_URL": "postgresql://x"}, "PORT"),

@@ -167,9 +167,10 @@ _QUERIES = (
     UPDATE run_cases rc SET latest_result_id = l.id FROM latest l
     WHERE rc.run_id = l.run_id AND rc.case_id = l.case_id
     """,
+    # With its own, the comments on a result are then as long as they may be.
     """
     INSERT INTO result_steps (result_id, position, outcome, comment)
-    SELECT rc.latest_result_id, n, 'fail', repeat('c', 2000)
+    SELECT rc.latest_result_id, n, 'fail', repeat('c', 50)
     FROM run_cases rc JOIN cases c ON c.id = rc.case_id, generate_series(1, 200) n
     WHERE rc.project_id = $1 AND c.number = 1 AND rc.run_id = (SELECT min(i.id) FROM runs i)
     """,

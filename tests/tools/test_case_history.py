@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from service.domain.pages import LARGEST_ANSWER
 from tests.tools.conftest import new_case, new_folder
 
 STEPS = [{"step": "Open", "expectedResult": "Form"}, {"step": "Pay"}]
@@ -104,6 +107,39 @@ async def test_a_long_history_says_what_it_leaves_out(lead, own_project, sql):
     shown = get(lead, own_project, case, history=True)
     assert [one["version"] for one in shown["versions"][:2]] == [900, 899]
     assert f"latest {len(shown['versions'])} of 900" in shown["truncated"]
+    assert get(lead, own_project, case, version=2)["title"] == "Version 2"
+
+
+async def test_what_is_large_in_all_ways_still_fits_one_answer(lead, own_project, acme, sql):
+    steps = [{"step": "s" * 900, "expectedResult": "e" * 900}] * 30
+    case = new_case(lead, own_project, "Large", fields={"steps": steps})["id"]
+    for number in range(12):
+        lead.call("update_test_case", project=own_project, caseId=case, title=f"Small {number}", fields={"steps": []})
+    await sql.rows(
+        """
+        WITH source AS (
+            INSERT INTO sources (name, system, key_pattern) VALUES ('History', 'JIRA', '[A-Z]+-[0-9]+') RETURNING id
+        ), issue AS (
+            INSERT INTO issues (project_id, source_id, key, url)
+            SELECT $1, s.id, 'LARGE-' || n, 'https://tracker.example/' || repeat('u', 200)
+            FROM source s, generate_series(1, 600) n
+            RETURNING id
+        )
+        INSERT INTO links (project_id, issue_id, relation_id, case_id, created_by)
+        SELECT $1, i.id, (SELECT min(r.id) FROM relations r), $2, $3 FROM issue i
+        """,
+        own_project,
+        case,
+        acme.people["lead"].id,
+    )
+    now, old = get(lead, own_project, case), get(lead, own_project, case, version=1)
+    both = get(lead, own_project, case, version=1, history=True)
+    for shown in (now, old, both, get(lead, own_project, case, history=True)):
+        assert len(json.dumps(shown, ensure_ascii=False, separators=(",", ":"))) <= LARGEST_ANSWER
+        assert f"Only {len(shown['links'])} of 600 links are shown" in shown["truncated"]
+    assert old["fields"]["steps"] == both["fields"]["steps"] == steps
+    assert len(old["links"]) < len(now["links"])
+    assert [one["version"] for one in both["versions"]] == list(range(13, 0, -1))
 
 
 @pytest.mark.parametrize("version", [0, -1, 2**31])

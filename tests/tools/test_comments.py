@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import MISSING
 from tests.tools.conftest import new_case
 
 
@@ -82,6 +83,53 @@ def test_whose_comment_it_is_decides(lead, person, own_project, case):
     # The Lead has MANAGE_COMMENTS.
     assert outcome(lead, "delete_comment", of_tester)
     assert outcome(lead, "delete_comment", of_lead)
+
+
+def test_who_may_read_a_comment_is_told_why_it_stays(lead, person, own_project, case, failing):
+    tester, viewer = person("tester"), person("viewer")
+    of_lead, of_tester = add(lead, own_project, case), add(tester, own_project, case)
+
+    def error(client, tool, comment, **arguments):
+        result = client.result(tool, project=own_project, commentId=comment["id"], **arguments)
+        return result["structuredContent"]["error"]
+
+    edit = failing("update_comment", project=own_project, commentId=of_tester["id"], body="x")
+    assert (edit["code"], edit["field"]) == ("INVALID_VALUE", "commentId")
+    assert "Only its author" in edit["message"]
+    for client in (tester, viewer):
+        deletion = error(client, "delete_comment", of_lead)
+        assert (deletion["code"], deletion["field"]) == ("INVALID_VALUE", "commentId")
+        assert "MANAGE_COMMENTS" in deletion["message"]
+    # Without ADD_COMMENTS it does not come to the question of whose it is.
+    assert error(viewer, "update_comment", of_lead, body="x")["code"] == "NOT_FOUND_OR_DENIED"
+    listed = lead.call("get_comments", project=own_project, caseId=case)["items"]
+    assert [(item["body"], item["version"]) for item in listed] == [("A comment", 1)] * 2
+
+
+async def test_who_may_not_read_a_comment_is_told_nothing(person, own_project, case, acme, sql):
+    """A person who may comment but not read finds no difference between a comment and none."""
+    made = add(person("lead"), own_project, case)
+    role = await sql.value("INSERT INTO roles (name, permissions) VALUES ('Writer', '{ADD_COMMENTS}') RETURNING id")
+    await sql.rows(
+        "INSERT INTO project_members (project_id, user_id, mode, forced_role_id) VALUES ($1, $2, 'FORCE_ROLE', $3)",
+        own_project,
+        acme.people["tester"].id,
+        role,
+    )
+    answers = [
+        person("tester").result("update_comment", project=own_project, commentId=comment, body="x")
+        for comment in (made["id"], MISSING)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0]["structuredContent"]["error"]["code"] == "NOT_FOUND_OR_DENIED"
+
+
+async def test_a_comment_of_another_project_is_not_there(lead, own_project, case, failing, sql):
+    elsewhere = await sql.new_project("elsewhere")
+    made = add(lead, own_project, case)
+    for tool, arguments in (("update_comment", {"body": "x"}), ("delete_comment", {})):
+        error = failing(tool, project=elsewhere, commentId=made["id"], **arguments)
+        assert error["code"] == "NOT_FOUND_OR_DENIED"
 
 
 def test_two_editors_conflict(lead, own_project, case, failing):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -83,8 +83,13 @@ def trees(draw, deepest):
     return parents
 
 
+def places(things):
+    """Return every place in a list, and none."""
+    return [None, *range(len(things))]
+
+
 def some_place(things):
-    return st.sampled_from([None, *range(len(things))])
+    return st.sampled_from(places(things))
 
 
 @st.composite
@@ -94,9 +99,9 @@ def worlds(draw):
     folders, cycles = draw(trees(5)), draw(trees(3))
     one = st.builds(Case, folder=some_place(folders), deleted=st.integers(0, 5).map(lambda n: n == 0))
     world = World(folders, cycles, draw(st.lists(one, min_size=3 * least, max_size=6)), [])
-    places = range(len(world.cases))
-    if places:
-        some_cases = st.lists(st.sampled_from(places), min_size=min(3, len(places)), max_size=6, unique=True)
+    all_cases = range(len(world.cases))
+    if all_cases:
+        some_cases = st.lists(st.sampled_from(all_cases), min_size=min(3, len(all_cases)), max_size=6, unique=True)
         one = st.builds(Run, cycle=some_place(cycles), cases=some_cases)
         world.runs = draw(st.lists(one, min_size=2 * least, max_size=4))
     executed = [(run, case) for run, of in enumerate(world.runs) for case in of.cases]
@@ -108,7 +113,7 @@ def worlds(draw):
     identity = lambda issue: (issue.source, issue.number)  # noqa: E731 - a key, not a function
     world.issues = draw(st.lists(one, min_size=2 * least, max_size=6, unique_by=identity))
     targets = {
-        "case_id": places,
+        "case_id": all_cases,
         "result_id": range(len(world.results)),
         "run_id": range(len(world.runs)),
         "cycle_id": range(len(cycles)),
@@ -413,19 +418,27 @@ async def build(sql, setting, world):
 # The comparison
 
 
-def check_gaps(client, setting, project, count, limit):
-    world = count.world
-    scope: dict[str, Any] = {"project": project}
+def scope_of(project, count):
+    """Return the arguments that limit a call to what *count* is limited to."""
+    scope = {"project": project}
     if count.folder is not None:
-        scope["folderId"] = world.folder_ids[count.folder]
+        scope["folderId"] = count.world.folder_ids[count.folder]
     if count.cycle is not None:
-        scope["cycleId"] = world.cycle_ids[count.cycle]
+        scope["cycleId"] = count.world.cycle_ids[count.cycle]
+    return scope
+
+
+def figures(count):
     expected = []
     for kind in KINDS:
         gaps, of = count.gaps(kind)
         share = round(100 * len(gaps) / len(of), 1) if of else 0
         expected.append({"kind": kind, "count": len(gaps), "of": len(of), "percentage": share})
-    assert client.call("get_coverage_gaps", **scope) == {"gaps": expected}
+    return expected
+
+
+def check_pages(client, setting, project, count, limit):
+    world, scope, expected = count.world, scope_of(project, count), figures(count)
     for kind in KINDS:
         items, cursor = [], {}
         while True:
@@ -446,8 +459,8 @@ def check_gaps(client, setting, project, count, limit):
                 for case in gaps
             ]
         else:
-            figures = ("issueKey", "verdict", "caseCount", "passingCount")
-            assert [(item["source"]["id"], *(item[name] for name in figures)) for item in items] == [
+            told = ("issueKey", "verdict", "caseCount", "passingCount")
+            assert [(item["source"]["id"], *(item[name] for name in told)) for item in items] == [
                 (
                     setting.sources[world.issues[issue].source],
                     key_of(world.issues[issue]),
@@ -509,9 +522,10 @@ def check_trace(client, setting, project, world, place):
 )
 async def test_what_is_told_is_what_a_plain_count_gives(*, lead, sql, setting, data, world, limit):
     project = await build(sql, setting, world)
-    folder = data.draw(some_place(world.folders))
-    cycle = data.draw(some_place(world.cycles))
-    for scope in {(None, None), (folder, None), (None, cycle), (folder, cycle)}:
-        check_gaps(lead, setting, project, Count(world, *scope), limit)
+    scopes = [Count(world, *scope) for scope in itertools.product(*map(places, (world.folders, world.cycles)))]
+    for count in scopes:
+        assert lead.call("get_coverage_gaps", **scope_of(project, count)) == {"gaps": figures(count)}
+    for count in (scopes[0], data.draw(st.sampled_from(scopes))):
+        check_pages(lead, setting, project, count, limit)
     for place in range(len(world.issues)):
         check_trace(lead, setting, project, world, place)

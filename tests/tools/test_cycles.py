@@ -170,6 +170,40 @@ class TestNesting:
         roots = "SELECT count(*) FROM cycles WHERE project_id = $1 AND parent_id IS NULL"
         assert await sql.value(roots, own_project) == 1
 
+    def test_a_new_one_at_once_with_completing_its_parent(self, cycle, at_once, lead, own_project):
+        for number in range(10):
+            parent = cycle(f"Release {number}", state="ACTIVE")["id"]
+
+            def add(client, parent=parent):
+                return client.call("create_cycle", project=own_project, name="Sprint", parentId=parent)
+
+            def complete(client, parent=parent):
+                return client.call("update_cycle", project=own_project, cycleId=parent, state="COMPLETED")
+
+            answers = at_once([add, complete, add])
+            refused = {answer.error["code"] for answer in answers if isinstance(answer, ToolFailed)}
+            assert refused == {"INVALID_STATE"}
+            items = {item["id"]: item for item in lead.call("get_cycles", project=own_project)["items"]}
+            below = [item["state"] for item in items.values() if item.get("parentId") == parent]
+            assert items[parent]["state"] == ("ACTIVE" if below else "COMPLETED")
+
+    def test_a_new_one_at_once_with_moving_its_parent(self, cycle, at_once, own_project):
+        top = cycle("Top")
+        lower = cycle("Lower", parentId=top["id"])["id"]
+        for number in range(10):
+            moved = cycle(f"Moved {number}")["id"]
+
+            def add(client, moved=moved):
+                return client.call("create_cycle", project=own_project, name="Below", parentId=moved)
+
+            def move(client, moved=moved):
+                return client.call("update_cycle", project=own_project, cycleId=moved, parentId=lower)
+
+            # Together they would be four levels.
+            answers = at_once([add, move])
+            [refused] = [answer.error["code"] for answer in answers if isinstance(answer, ToolFailed)]
+            assert refused == "INVALID_MOVE"
+
 
 def test_progress_is_over_all_runs_below(lead, own_project, cycle):
     for number in range(4):

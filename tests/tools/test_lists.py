@@ -147,13 +147,15 @@ def calls(tool: Tool, scene: Scene, *, only_choices: bool = False) -> list[dict[
 
 def walk(client: Client, tool: Tool, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield page after page."""
-    given = dict(arguments)
+    given, seen = dict(arguments), set()
     while True:
         page = client.call(tool.name, **given)
         yield page
         if "nextCursor" not in page:
             return
         given["cursor"] = page["nextCursor"]
+        assert given["cursor"] not in seen, f"{arguments} never end"
+        seen.add(given["cursor"])
 
 
 def tokens(document: Any) -> float:
