@@ -232,8 +232,8 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
 @contextmanager
 def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""
-    # Tests are busier with one key than anybody is; those of the limit set it.
-    settings = {"calls_per_second": 0} | settings
+    # Tests are busier than anybody is; those of the limits set them.
+    settings = {"calls_per_second": 0, "wrong_keys_per_minute": 0} | settings
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()
     loop = asyncio.new_event_loop()

@@ -210,7 +210,7 @@ class Access(RuleBasedStateMachine):
 
     # What agents do
 
-    def _call(self, w: int, name: str, tool: str, **arguments: Any) -> tuple[str, dict[str, Any] | None]:
+    def _call(self, w: int, name: str, tool: str, /, **arguments: Any) -> tuple[str, dict[str, Any] | None]:
         """Return "ok", "refused" or "no key", with the document; nothing out of reach may be in it."""
         workspace = self.universe.workspaces[w]
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}

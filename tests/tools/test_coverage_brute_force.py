@@ -118,7 +118,9 @@ def worlds(draw):
         "run_id": range(len(world.runs)),
         "cycle_id": range(len(cycles)),
     }
-    kinds = [on for on in ("case_id", "case_id", "case_id", "result_id", "run_id", "cycle_id") if targets[on]]
+    kinds = [
+        on for on in ("case_id", "case_id", "case_id", "result_id", "result_id", "run_id", "cycle_id") if targets[on]
+    ]
     if world.issues and kinds:
         one = st.builds(
             lambda issue, relation, target: Link(issue, relation, *target),
@@ -447,6 +449,7 @@ def check_pages(client, setting, project, count, limit):
             assert page["total"] == len(count.gaps(kind)[0])
             assert len(page["items"]) <= limit
             items += page["items"]
+            assert len(items) <= page["total"]
             if "nextCursor" not in page:
                 break
             assert len(page["items"]) == limit
