@@ -8,7 +8,8 @@ thousands of requests. There is no reset between requests: only SET LOCAL is eve
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import sys
+from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
+# Several times what it takes to log in.
+_RETURN_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +62,8 @@ class Pool:
         # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._lent = 0
+        self._out: Counter[str | None] = Counter()
+        self._awaited: defaultdict[str | None, list[asyncio.Future[_Lent]]] = defaultdict(list)
         self._wait_seconds = wait_seconds
         self._renew_after = renew_after
         self._statement_cache_size = statement_cache_size
@@ -77,14 +82,22 @@ class Pool:
         await self._take(self._free)
         self._lent += 1
         try:
-            lent = self._pick(workspace) or await self._open(workspace)
-            if workspace is not None:
-                lent.workspace = workspace
-            lent.requests += 1
+            lent = self._pick(workspace) or await self._await_return(workspace)
+            # Before it is opened, so that a second request waits for it rather than open another.
+            self._out[workspace] += 1
             try:
-                yield lent.connection
+                lent = lent or await self._open(workspace)
+                if workspace is not None:
+                    lent.workspace = workspace
+                lent.requests += 1
+                try:
+                    yield lent.connection
+                finally:
+                    self._take_back(lent)
             finally:
-                self._take_back(lent)
+                self._out[workspace] -= 1
+                if not self._out[workspace]:
+                    del self._out[workspace]
         finally:
             self._lent -= 1
             self._free.release()
@@ -112,31 +125,54 @@ class Pool:
     def _pick(self, workspace: str | None) -> _Lent | None:
         while self._idle:
             lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
-            if lent is None:
+            if lent is None and self._login_of is None:
                 lent = next(iter(self._idle))
-                if self._login_of is not None:
-                    # Another's: of no use, but in the way once there are *size*.
-                    if self._lent + len(self._idle) <= self._size:
-                        return None
-                    del self._idle[lent]
-                    lent.connection.terminate()
-                    continue
+            if lent is None:
+                return None
             del self._idle[lent]
             if not lent.connection.is_closed():
                 return lent
         return None
+
+    async def _await_return(self, workspace: str | None) -> _Lent | None:
+        """Wait a little for a connection that the workspace has out, where a new one would have to push one aside."""
+        if not self._is_full or not self._out[workspace]:
+            return None
+        waiting = asyncio.get_running_loop().create_future()
+        self._awaited[workspace].append(waiting)
+        try:
+            async with asyncio.timeout(_RETURN_SECONDS):
+                return await waiting  # type: ignore[no-any-return]
+        except TimeoutError:
+            return None
+        finally:
+            self._awaited[workspace].remove(waiting)
+            if not self._awaited[workspace]:
+                del self._awaited[workspace]
+            if waiting.done() and not waiting.cancelled() and sys.exception() is not None:
+                self._idle[waiting.result()] = None
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether connections of other workspaces leave no place for a new one, which is asked for already."""
+        return self._login_of is not None and self._lent + len(self._idle) > self._size
 
     def _take_back(self, lent: _Lent) -> None:
         if lent.connection.is_closed():
             return
         if self._closed or lent.requests >= self._renew_after or lent.connection.is_in_transaction():
             lent.connection.terminate()
+        elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
+            waiting.set_result(lent)
         else:
             self._idle[lent] = None
 
     async def _open(self, workspace: str | None) -> _Lent:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
+        while self._is_full and self._idle:
+            # Idle for the longest, and another workspace's.
+            self._idle.popitem(last=False)[0].connection.terminate()
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
         await self._take(self._opening)
         try:

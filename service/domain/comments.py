@@ -8,7 +8,7 @@ from service.audit import Change
 from service.domain.case_references import CaseRef, split_refs
 from service.domain.pages import DEFAULT_LIMIT, Cursor, page
 from service.domain.versions import check_version
-from service.errors import Code, NotFoundOrDenied, Refused
+from service.errors import NotFoundOrDenied
 from service.sql import load
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def update_comment(
     """Change the text of a comment of the caller's own."""
     comment = await _lock(work, project_id, comment_id)
     if comment["author_id"] != work.actor.user_id:
-        raise _not_own(comment, "Only its author can edit it: answer it with add_comment.")
+        raise NotFoundOrDenied
     await check_version(work, comment_id, current=comment["version"], expected=expected_version)
     if body != comment["body"]:
         await work.connection.execute(_SQL["update_comment"], comment_id, body)
@@ -67,7 +67,7 @@ async def delete_comment(work: Work, project_id: int, comment_id: int) -> Docume
     """Delete a comment, the caller's own or with MANAGE_COMMENTS any, and return it as it was."""
     comment = await _lock(work, project_id, comment_id)
     if comment["author_id"] != work.actor.user_id and not comment["may_manage"]:
-        raise _not_own(comment, "Deleting it needs the permission MANAGE_COMMENTS: ask its author, or who has that.")
+        raise NotFoundOrDenied
     document = await _document(work, project_id, comment_id)
     await work.connection.execute(_SQL["delete_comment"], comment_id)
     work.changes.append(_change(project_id, comment_id, comment, "delete"))
@@ -87,13 +87,6 @@ async def _lock(work: Work, project_id: int, comment_id: int) -> asyncpg.Record:
     if comment is None:
         raise NotFoundOrDenied
     return comment
-
-
-def _not_own(comment: asyncpg.Record, advice: str) -> Exception:
-    """Return the error for somebody else's comment: to who may read it, that there is one is no secret."""
-    if not comment["may_read"]:
-        return NotFoundOrDenied()
-    return Refused(Code.INVALID_VALUE, f"The comment is somebody else's. {advice}", field="commentId")
 
 
 async def _document(work: Work, project_id: int, comment_id: int) -> Document:

@@ -29,9 +29,8 @@ WHERE c.project_id = $1 AND c.deleted_at IS NULL AND (c.id = ANY ($2::bigint[]) 
 INSERT INTO comments (project_id, case_id, author_id, body) VALUES ($1, $2, $3, $4) RETURNING id;
 
 -- name: lock_comment
--- Comment $2 of project $1, locked against other changes, with whether user $3 may read it and manage others' comments.
-SELECT m.case_id, m.author_id, m.body, m.version, 'VIEW_TEST_CASES' = ANY (a.permissions) AS may_read,
-    'MANAGE_COMMENTS' = ANY (a.permissions) AS may_manage
+-- Comment $2 of project $1, locked against other changes, with whether user $3 may manage others' comments.
+SELECT m.case_id, m.author_id, m.body, m.version, 'MANAGE_COMMENTS' = ANY (a.permissions) AS may_manage
 FROM comments m
 JOIN cases c ON c.id = m.case_id AND c.deleted_at IS NULL
 JOIN project_access($3) a ON a.project_id = m.project_id AND a.allowed

@@ -75,9 +75,9 @@ CROSS JOIN LATERAL (
 WHERE c.project_id = $1 AND c.id = $2;
 
 -- name: lock_tree
--- The cycles of project $1 change one call at a time: their rules are about several of them. It is no lock of rows, as
--- those keep no other call from adding one, and the project's own row would make new cases wait.
-SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.cycles', $1::bigint));
+-- The cycles of project $1 change one call at a time: their rules are about several of them, and locks of the rows that
+-- there are keep no other call from adding one. New cases wait as well, since they raise the project's number.
+SELECT p.id FROM projects p WHERE p.id = $1 FOR NO KEY UPDATE;
 
 -- name: tree
 -- All cycles of project $1.

@@ -148,15 +148,15 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
     # Before the run is locked for sharing, since two calls that both share it could not change it any more.
     moved = await work.connection.fetchrow(_SQL["move_at_first_result"], project_id, run_id)
     assignees = {draft.assignee_id for draft in drafts if draft.assignee_id}
-    row = await work.connection.fetchrow(_SQL["recording"], project_id, run_id, len(drafts), list(assignees))
+    row = await work.connection.fetchrow(_SQL["recording"], project_id, run_id, list(assignees))
     if row is None:
         raise NotFoundOrDenied
     if row["closed_at"] is not None:
         raise run_closed(row["closed_at"].date())
-    ids: list[int] = sorted(row["ids"])
     recording = _Recording(
         statuses=row["statuses"], users=frozenset(row["users"]), cases=await _lock_cases(work, run_id, drafts)
     )
+    ids: list[int] = await work.connection.fetchval(_SQL["take_ids"], len(drafts))
     links = await _prepare_links(work, project_id, drafts)
     rows, errors = _rows(recording, drafts, ids, links)
     if errors:

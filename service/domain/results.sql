@@ -10,10 +10,9 @@ WHERE runs.project_id = $1 AND runs.id = $2 AND runs.closed_at IS NULL AND runs.
 RETURNING runs.version;
 
 -- name: recording
--- Run $2 of project $1, locked so that it cannot be closed meanwhile, with ids for $3 results, the statuses that they
--- may have, and those of the users $4 who may enter the project.
+-- Run $2 of project $1, locked so that it cannot be closed meanwhile, with the statuses that results may have there, and
+-- those of the users $3 who may enter the project.
 SELECT r.closed_at,
-    (SELECT array_agg(nextval('ids')) FROM generate_series(1, $3::integer)) AS ids,
     (
         SELECT json_agg(json_build_object(
             'id', s.id, 'name', s.name, 'systemName', s.system_name, 'initial', s.is_initial
@@ -25,7 +24,7 @@ SELECT r.closed_at,
     ) AS statuses,
     (
         SELECT coalesce(array_agg(u.id), '{}')
-        FROM unnest($4::bigint[]) AS u (id)
+        FROM unnest($3::bigint[]) AS u (id)
         WHERE EXISTS (SELECT FROM project_access(u.id) a WHERE a.project_id = $1 AND a.allowed)
     ) AS users
 FROM runs r
@@ -46,6 +45,10 @@ JOIN case_versions v ON v.case_id = rc.case_id AND v.version = rc.case_version
 WHERE rc.run_id = $1 AND (rc.case_id = ANY ($2::bigint[]) OR c.number = ANY ($3::integer[]))
 ORDER BY rc.case_id
 FOR UPDATE OF rc;
+
+-- name: take_ids
+-- Ids for $1 results, in order. Only after the cases are locked: of one case, the later result has the higher id.
+SELECT array_agg(taken.id ORDER BY taken.id) FROM (SELECT nextval('ids') AS id FROM generate_series(1, $1::integer)) taken;
 
 -- name: insert_results
 -- The results $2 (a JSON array) of run $1 by user $4 with key $5, with their steps; of each case, $3 tells what the

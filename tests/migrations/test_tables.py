@@ -18,7 +18,7 @@ from sqlalchemy.schema import (
 from migrations.trees import Tree, statements
 from migrations.workspace.tables import PERMISSIONS, metadata
 from service.access import Permission
-from service.domain import cases
+from service.domain import cases, coverage, runs
 from service.sql import load
 from tenancy.provision import create_workspace
 from tenancy.session import as_workspace
@@ -93,6 +93,8 @@ def queries() -> dict[str, str]:
         for name, query in load(str(file.with_suffix(".py"))).items():
             found[f"{file.stem}.{name}"] = query
     found |= {f"listing {name}": query for name, query in cases.LISTINGS.items()}
+    found |= {"gaps": coverage.GAPS, "issues": coverage.ISSUES, "runs": runs.LISTING, "count runs": runs.COUNT}
+    found |= {"run cases": runs.RUN_CASES, "count run cases": runs.COUNT_RUN_CASES}
     return found | {"count": cases.COUNT, "search": cases.SEARCH, "count found": cases.COUNT_FOUND}
 
 

@@ -256,7 +256,7 @@ async def test_every_history_is_gapless_and_ends_in_the_present(demo):
             snapshot = await demo.fetchval(
                 "SELECT snapshot FROM case_versions WHERE case_id = $1 AND version = $2", row["id"], row["version"]
             )
-            assert snapshot == {key: row["document"][key] for key in case_writing._CONTENT if key in row["document"]}
+            assert snapshot == {key: row["document"][key] for key in case_writing.CONTENT if key in row["document"]}
 
 
 async def test_every_version_is_the_case_as_it_was_then(demo):

@@ -214,6 +214,10 @@ class TestAtOnce:
             run,
         )
         assert len(latest) == 20
+        # The latest is the one with the highest id, which is what coverage goes by.
+        highest = "SELECT count(*) FROM run_cases rc WHERE rc.run_id = $1 AND rc.latest_result_id = "
+        highest += "(SELECT max(e.id) FROM results e WHERE e.run_id = $1 AND e.case_id = rc.case_id)"
+        assert await sql.value(highest, run) == 20
         shown = lead.call("get_test_run", project=own_project, runId=run)
         assert sum(shown["counts"].values()) == 20
         assert shown["progress"] == 1
