@@ -67,12 +67,12 @@ def known(tree: Tree) -> frozenset[str]:
 
 
 @functools.cache
-def statements(tree: Tree, since: str | None = None) -> tuple[str, ...]:
-    """Return the SQL that brings *tree* from revision *since* (None: nothing) to its head, version row included."""
+def statements(tree: Tree, since: str | None = None, until: str = "head") -> tuple[str, ...]:
+    """Return the SQL that brings *tree* from revision *since* (None: nothing) to *until*, version row included."""
     config = configuration(tree)
     written = _Statements()
     config.attributes["output"] = written
-    command.upgrade(config, f"{since or 'base'}:head", sql=True)
+    command.upgrade(config, f"{since or 'base'}:{until}", sql=True)
     return tuple(written.all)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import migrations.workspace
 from migrations.trees import Tree, head, statements
 from migrations.workspace.tables import metadata
-from tenancy.catalog import Workspace, check_line, check_slug
+from tenancy.catalog import Workspace, check_line, check_slug, note_operation
 from tenancy.errors import TenancyError
 from tenancy.roles import APP, OWNER
 from tenancy.session import as_workspace
@@ -40,24 +40,36 @@ async def create_workspace(
     """
     if not reserved:
         check_slug(slug)
-    check_line(name, "display name")
-    # Opaque, because every role of the cluster can read the names of schemas and roles.
-    schema_name = "w_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
     async with admin.transaction():
-        workspace = await _register(admin, slug=slug, name=name, schema_name=schema_name)
-        await admin.execute(f"CREATE ROLE {schema_name} NOLOGIN")
-        await admin.execute(f"GRANT {schema_name} TO {APP} WITH INHERIT FALSE, SET TRUE")
-        await admin.execute(f"SET LOCAL ROLE {OWNER}")
-        await admin.execute(f"CREATE SCHEMA {schema_name}")
-        await admin.execute(f"SET LOCAL search_path = {schema_name}, pg_temp")
-        # One statement a message: Citus refuses an index among several.
-        for statement in (*statements(Tree.WORKSPACE), *privileges(schema_name), *_seeds()):
+        workspace = await make_schema(admin, slug=slug, name=name)
+        for statement in (*privileges(workspace.schema_name), *_seeds()):
             await admin.execute(statement)
         # Not left to the end of the transaction, which may be the caller's.
         await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
+        await note_operation(admin, "workspace.create", workspace_id=workspace.id)
         if populate is not None:
-            async with as_workspace(admin, schema_name) as connection:
+            async with as_workspace(admin, workspace.schema_name) as connection:
                 await populate(connection)
+    return workspace
+
+
+async def make_schema(admin: asyncpg.Connection, *, slug: str, name: str, revision: str = "head") -> Workspace:
+    """Register a workspace and make its role and its empty tables of *revision*, within the open transaction.
+
+    Afterwards the role is the owner's and the search_path the workspace's.
+    """
+    check_line(name, "display name")
+    # Opaque, because every role of the cluster can read the names of schemas and roles.
+    schema_name = "w_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
+    workspace = await _register(admin, slug=slug, name=name, schema_name=schema_name)
+    await admin.execute(f"CREATE ROLE {schema_name} NOLOGIN")
+    await admin.execute(f"GRANT {schema_name} TO {APP} WITH INHERIT FALSE, SET TRUE")
+    await admin.execute(f"SET LOCAL ROLE {OWNER}")
+    await admin.execute(f"CREATE SCHEMA {schema_name}")
+    await admin.execute(f"SET LOCAL search_path = {schema_name}, pg_temp")
+    # One statement a message: Citus refuses an index among several.
+    for statement in statements(Tree.WORKSPACE, until=revision):
+        await admin.execute(statement)
     return workspace
 
 
@@ -87,9 +99,6 @@ async def _register(admin: asyncpg.Connection, *, slug: str, name: str, schema_n
     )
     if row is None:
         raise TenancyError(f"There is a workspace {slug!r} already: choose another name.")
-    await admin.execute(
-        "INSERT INTO control.operations (operation, workspace_id) VALUES ('workspace.create', $1)", row["id"]
-    )
     return Workspace(**row)
 
 

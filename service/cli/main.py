@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import keys, operate, up
+from service.cli import archive, keys, operate, up
 from service.cli.console import fail
 from service.cli.doctor import doctor
 from service.errors import Refused
@@ -29,6 +29,7 @@ app.command()(up.up)
 app.command()(operate.serve)
 app.command()(operate.migrate)
 app.command()(doctor)
+archive.add_commands(operate.workspace)
 app.add_typer(operate.workspace, name="workspace")
 app.add_typer(keys.user, name="user")
 app.add_typer(keys.key, name="key")

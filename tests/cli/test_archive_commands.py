@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from service.cli.main import app
 from service.demo.load import populate_demo
 from tenancy.catalog import list_workspaces
 from tenancy.connection import connect
@@ -19,6 +21,7 @@ from tests.conftest import new_database
 
 COMMAND = [sys.executable, "-P", "-m", "service.cli", "workspace"]
 PATIENCE = 60
+CAN_LOG_IN = "SELECT rolcanlogin FROM pg_roles WHERE rolname = $1"
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
@@ -97,7 +100,8 @@ async def test_from_one_server_to_another_and_back(database, postgres, tmp_path)
 
 async def test_clone_and_restore_under_other_names(database, archive):
     admin, url = database
-    cloned = workspace("clone", "demo", "demo-two", "--name", "Second", "--json", DATABASE_URL=url)
+    strict = {"TESTORCHESTRATOR_STRICT_SECRET": "thirty-two characters of the operator"}
+    cloned = workspace("clone", "demo", "demo-two", "--name", "Second", "--json", DATABASE_URL=url, **strict)
     assert (cloned.returncode, cloned.stderr) == (0, "")
     document = json.loads(cloned.stdout)
     assert (document["workspace"], document["state"]) == ("demo-two", "active")
@@ -106,6 +110,9 @@ async def test_clone_and_restore_under_other_names(database, archive):
     assert json.loads(restored.stdout)["workspace"] == "demo-three"
     names = {one.slug: one.name for one in await list_workspaces(admin)}
     assert names == {"demo": "Demo", "demo-two": "Second", "demo-three": "Third"}
+    can = {one.slug: one.schema_name for one in await list_workspaces(admin)}
+    can = {slug: await admin.fetchval(CAN_LOG_IN, schema) for slug, schema in can.items()}
+    assert can == {"demo": False, "demo-two": True, "demo-three": False}
     again = workspace("restore", archive, "--slug", "demo-three", DATABASE_URL=url)
     assert (again.returncode, "There is a workspace 'demo-three' already" in again.stderr) == (1, True)
 
@@ -131,18 +138,11 @@ async def test_keys_travel_on_request(database, postgres, tmp_path):
     ("arguments", "told"),
     [
         (["verify", "{folder}/missing.zip"], "missing.zip: No such file or directory"),
-        (["verify", "{folder}/text.zip"], "no archive of a workspace"),
         (["verify", "{folder}/cut.zip"], "no archive of a workspace"),
-        (["verify", "{folder}/wrong.zip"], "damaged"),
         (["verify", "{archive}", "--max-gigabytes", "0.0001"], "--max-gigabytes"),
-        (["verify", "{archive}", "--against", "nowhere"], "no workspace 'nowhere'"),
-        (["restore", "{folder}/cut.zip", "--slug", "cut"], "no archive of a workspace"),
         (["restore", "{folder}/wrong.zip", "--slug", "wrong"], "damaged"),
-        (["restore", "{archive}", "--slug", "www"], "reserved"),
-        (["backup", "nowhere", "{folder}/x.zip"], "no workspace 'nowhere'"),
         (["backup", "demo", "{folder}/text.zip"], "--force"),
         (["backup", "demo", "{folder}/no/such/folder.zip"], "No such file or directory"),
-        (["clone", "demo", "demo"], "reserved"),
         (["clone", "nowhere", "somewhere"], "no workspace 'nowhere'"),
     ],
 )
@@ -163,8 +163,8 @@ async def test_what_cannot_be_done_is_one_line_and_leaves_nothing(arguments, tol
 
 @pytest.mark.parametrize("command", ["backup", "restore", "clone", "verify"])
 def test_help_has_an_example(command):
-    done = workspace(command, "--help")
-    assert done.returncode == 0
+    done = CliRunner().invoke(app, ["workspace", command, "--help"])
+    assert done.exit_code == 0
     assert f"testorchestrator workspace {command} " in done.stdout
 
 
@@ -184,11 +184,18 @@ async def alone(admin) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("signalled", [(signal.SIGKILL, -9), (signal.SIGTERM, 130), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("arguments", [["restore", "{archive}", "--slug", "killed"], ["clone", "demo", "killed"]])
-async def test_killed_when_all_but_the_last_is_done_leaves_nothing(signalled, arguments, database, archive, tmp_path):
+@pytest.mark.parametrize(
+    "killed",
+    [
+        (signal.SIGKILL, -9, ["restore", "{archive}", "--slug", "killed"]),
+        (signal.SIGTERM, 130, ["restore", "{archive}", "--slug", "killed"]),
+        (signal.SIGINT, 130, ["clone", "demo", "killed"]),
+        (signal.SIGKILL, -9, ["clone", "demo", "killed"]),
+    ],
+)
+async def test_killed_with_all_but_the_last_done_leaves_nothing(killed, database, archive, tmp_path):
     admin, url = database
-    sent, code = signalled
+    sent, code, arguments = killed
     before, made = await slugs(admin), await schemas(admin)
     holder = await connect(url, name="holder")
     await holder.execute("BEGIN; LOCK TABLE control.operations IN ACCESS EXCLUSIVE MODE")
@@ -210,8 +217,7 @@ async def test_killed_when_all_but_the_last_is_done_leaves_nothing(signalled, ar
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])
-async def test_stopped_backup_leaves_no_file(sent, code, database, tmp_path):
+async def test_stopped_backup_leaves_no_file(database, tmp_path):
     admin, url = database
     schema = next(one.schema_name for one in await list_workspaces(admin) if one.slug == "demo")
     holder = await connect(url, name="holder")
@@ -223,10 +229,10 @@ async def test_stopped_backup_leaves_no_file(sent, code, database, tmp_path):
         try:
             await waiting(admin, "results", process)
             assert [file.suffix for file in tmp_path.iterdir()] == [".partial"]
-            process.send_signal(sent)
+            process.terminate()
             _, stderr = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     await holder.close()
-    assert (process.returncode, b"Traceback" in stderr) == (code, False)
+    assert (process.returncode, b"Traceback" in stderr) == (130, False)
     assert list(tmp_path.iterdir()) == []
