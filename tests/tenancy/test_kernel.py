@@ -170,8 +170,8 @@ async def test_200_requests_on_two_connections_never_meet_the_wrong_workspace(wo
 
     async def request(tenant) -> bool:
         async with gateway.workspace(tenant.workspace.schema_name, read_only=True) as connection:
-            emails = {row["email"] for row in await connection.fetch("SELECT email FROM users")}
-        return emails == {person.email for person in tenant.people.values()}
+            emails = [row["email"] for row in await connection.fetch("SELECT email FROM users")]
+        return bool(emails) and all(email.endswith(f"@{tenant.workspace.slug}.example") for email in emails)
 
     tenants = [world.acme, world.globex] * 100
     assert all(await asyncio.gather(*(request(tenant) for tenant in tenants)))

@@ -143,6 +143,14 @@ async def own_project(sql, request):
     return await sql.new_project(request.node.name[:60])
 
 
+@pytest.fixture
+async def own_sources_only(sql):
+    """Takes away the issue trackers that other tests have given to all projects."""
+    others = await sql.rows("UPDATE sources SET enabled = false WHERE all_projects AND enabled RETURNING id")
+    yield
+    await sql.rows("UPDATE sources SET enabled = true WHERE id = ANY ($1::bigint[])", [row["id"] for row in others])
+
+
 @pytest.fixture(scope="session")
 def person(acme):
     """Returns the client of a person of acme, or of another tenant."""

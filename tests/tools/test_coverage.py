@@ -89,10 +89,8 @@ async def new_source(sql, project, name, **columns):
 
 
 @pytest.fixture
-async def story(lead, sql, own_project):
-    others = await sql.rows("UPDATE sources SET enabled = false WHERE all_projects AND enabled RETURNING id")
-    yield Story(lead, sql, own_project, await new_source(sql, own_project, "Jira"))
-    await sql.rows("UPDATE sources SET enabled = true WHERE id = ANY ($1::bigint[])", [row["id"] for row in others])
+async def story(lead, sql, own_project, own_sources_only):  # noqa: ARG001 - for what it does
+    return Story(lead, sql, own_project, await new_source(sql, own_project, "Jira"))
 
 
 class TestGaps:
@@ -140,7 +138,9 @@ class TestGaps:
 
     async def test_a_defect_on_a_case_and_a_general_link_of_a_result_are_no_coverage(self, story, sql):
         case = story.case("Case")
-        relations = {row["semantic"]: row["id"] for row in await sql.rows("SELECT id, semantic FROM relations")}
+        relations = {
+            row["semantic"]: row["id"] for row in await sql.rows("SELECT id, semantic FROM relations WHERE is_default")
+        }
         story.link(case, "PAY-1", relationId=relations["DEFECT"])
         run = story.run(case)
         story.result(run, case, "Passed")

@@ -250,6 +250,7 @@ class TestPatterns:
         assert error["code"] == "INVALID_VALUE"
         assert "takes too long" in error["message"]
 
+    @pytest.mark.usefixtures("own_sources_only")
     async def test_one_of_several_trackers_does_not_hide_the_others(self, new_source, lead, own_project):
         good = await new_source("JIRA", JIRA)
         await new_source("JIRA", "[A-Z", name=f"A broken one {next(_COUNTER)}")
