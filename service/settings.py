@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import SettingsError
+
 _PREFIX = "TESTORCHESTRATOR_"
 SHORTEST_SECRET = 32
-
-
-class SettingsError(Exception):
-    """A setting is unknown or unusable; the text is one line."""
 
 
 class Settings(BaseSettings):
@@ -52,7 +50,12 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: int = Field(default=60, ge=0)
     #: How many proxies stand before the service, each of which adds to X-Forwarded-For.
     trusted_proxies: int = Field(default=0, ge=0)
+    #: Between the signal to stop and the last accepted request: /readyz answers 503, so that a proxy turns away.
+    drain_seconds: float = Field(default=0, ge=0, le=300)
     shutdown_seconds: int = Field(default=10, ge=0)
+    #: Prometheus finds /metrics there, and on no other port; unset: nowhere; 0: any free one.
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
     log_format: Literal["json", "pretty"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

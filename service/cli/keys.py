@@ -9,7 +9,7 @@ import asyncpg
 import typer
 from rich.table import Table
 
-from service.cli.console import AsJson, database_url, print_json, results, run
+from service.cli.console import AsJson, InWorkspace, Slug, database_url, print_json, results, run
 from service.domain.user_states import emails_of_users, keep_user_state, set_user_state
 from tenancy import catalog, keys
 from tenancy.connection import admin_connection
@@ -19,13 +19,12 @@ from tenancy.session import as_workspace
 key = typer.Typer(help="Create, list and revoke API keys (DATABASE_URL: the administrator's).", no_args_is_help=True)
 user = typer.Typer(help="Deactivate and activate users (DATABASE_URL: the administrator's).", no_args_is_help=True)
 
-InWorkspace = Annotated[str, typer.Option("--workspace", help="The workspace's name.")]
 Email = Annotated[str, typer.Argument(help="The user's e-mail.")]
 
 
 @key.command("create")
 def create_key(
-    slug: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")],
+    slug: Slug,
     email: Annotated[str, typer.Option(help="The user whom the key acts as.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "Command line",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,

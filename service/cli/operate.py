@@ -1,4 +1,4 @@
-"""Commands for operators: serve, migrate, and those for workspaces."""
+"""Commands for operators: migrate, and those for workspaces."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import os
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-import structlog
 import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, database_url, notes, print_json, results, run, strict_logins
+from service.cli.console import AsJson, Slug, database_url, notes, print_json, results, run, strict_logins
 from service.cli.keys import new_key
 from service.domain.users import add_user
-from service.logs import configure_logging
-from service.server import listen
-from service.server import serve as serve_until_stopped
-from service.settings import read_settings
 from tenancy import catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
@@ -26,28 +21,9 @@ from tenancy.provision import create_workspace
 from tenancy.session import WorkspaceConnection
 from tenancy.strict import open_logins
 
-Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
-
 workspace = typer.Typer(
     help="Create, list, suspend and resume workspaces (DATABASE_URL: the administrator's).", no_args_is_help=True
 )
-
-
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one. Default: 8520.")] = None,
-) -> None:
-    """Serve POST /mcp over the database of SERVICE_DATABASE_URL (the login testorchestrator_app)."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = read_settings(**given)
-    configure_logging(form=settings.log_format, level=settings.log_level)
-    listening = listen(settings.host, settings.port)
-    host, port, *_ = listening.getsockname()
-
-    def ready() -> None:
-        structlog.get_logger().info("serving", host=host, port=port)
-
-    run(serve_until_stopped(settings, listening, on_ready=ready))
 
 
 def migrate() -> None:

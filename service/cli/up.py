@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from service.cli.console import AsJson, notes, print_json, results, run
 from service.cli.keys import new_key
+from service.demo import DEMO
 from service.demo.load import DEMO_NAME, demo_owner_email, populate_demo
 from service.logs import configure_logging
 from service.server import listen, serve
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEFAULT_PORT = 8520
-DEMO = "demo"
 
 
 def up(

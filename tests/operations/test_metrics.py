@@ -1,0 +1,232 @@
+"""What Prometheus reads: every number moves when it should, on its own port only, and names nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.cli.exporter import Workspaces
+from service.errors import Code
+from service.mcp.call_log import Entry
+from service.metrics import Metrics
+from service.tools.catalog import TOOLS
+from tenancy.connection import connect
+from tenancy.posture import look
+from tests.conftest import RpcFailed, ToolFailed, new_database, serving
+
+PATIENCE = 30
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
+def page(port, path="/metrics"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def samples(port):
+    """Every sample by its name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page(port)[1])
+        for sample in family.samples
+    }
+
+
+def value(port, name, **labels):
+    return samples(port).get((name, frozenset(labels.items())), 0)
+
+
+@pytest.fixture
+def measured(world):
+    """A service with metrics: a client of it, and the port of the metrics."""
+    port = free_port()
+    with serving(world.service_url, metrics_port=port, pool_size=1, pool_wait_seconds=0.2) as (host, public):
+        client = type(world.acme)(world.acme.workspace, world.acme.people, world.acme.projects, host, public).client()
+        yield client, port
+        client.close()
+
+
+def test_requests_are_counted_by_tool_and_outcome(measured, acme):
+    client, port = measured
+    client.rpc("ping")
+    for _ in range(3):
+        client.call("get_projects")
+    with pytest.raises(ToolFailed):
+        client.call("get_test_case", project=acme.project, id=1)
+    with pytest.raises(RpcFailed):
+        client.call("get_test_case")
+    with pytest.raises(RpcFailed):
+        client.call("made_up_by_the_client")
+    requests = "testorchestrator_requests_total"
+    assert value(port, requests, method="ping", tool="none", outcome="ok") == 1
+    assert value(port, requests, method="tools/call", tool="get_projects", outcome="ok") == 3
+    assert value(port, requests, method="tools/call", tool="get_test_case", outcome="tool_error") == 1
+    assert value(port, requests, method="tools/call", tool="get_test_case", outcome="rpc_error") == 1
+    assert value(port, requests, method="tools/call", tool="unknown", outcome="rpc_error") == 1
+    assert value(port, "testorchestrator_errors_total", code=Code.NOT_FOUND_OR_DENIED.value) == 1
+    assert value(port, "testorchestrator_errors_total", code="-32602") == 2
+    assert value(port, "testorchestrator_responses_total", status="200") == 7
+    seconds = "testorchestrator_request_seconds"
+    assert value(port, f"{seconds}_count", method="tools/call", tool="get_projects") == 3
+    assert 0 < value(port, f"{seconds}_sum", method="tools/call", tool="get_projects") < PATIENCE
+    assert value(port, "testorchestrator_authentication_seconds_count") == 7
+    assert "made_up" not in page(port)[1]
+
+
+def test_refused_keys_and_a_full_pool_are_counted(measured):
+    client, port = measured
+    right, client.key = client.key, "nonsense"
+    assert client.post(b"{}")[0] == 401
+    client.key = right
+    assert value(port, "testorchestrator_responses_total", status="401") == 1
+    assert value(port, "testorchestrator_requests_total", method="none", tool="none", outcome="refused") == 1
+    assert value(port, "testorchestrator_responses_total", status="429") == 0
+
+
+async def test_the_pool_and_the_errors_of_the_database_are_counted(measured, world):
+    client, port = measured
+    await asyncio.to_thread(client.call, "get_projects")
+    pool = "testorchestrator_pool"
+    assert value(port, f"{pool}_size", pool="service") == 1
+    assert value(port, f"{pool}_connections", pool="service", state="idle") == 1
+    assert value(port, f"{pool}_connections", pool="service", state="in_use") == 0
+    other = type(client)(client.host, client.port, client.key)
+    blocker = await connect(world.admin_url, name="the test server")
+    ping = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE control.api_keys IN ACCESS EXCLUSIVE MODE")
+        held = asyncio.create_task(asyncio.to_thread(client.post, ping))
+        while not await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert value(port, f"{pool}_connections", pool="service", state="in_use") == 1
+        assert (await asyncio.to_thread(other.post, ping))[0] == 503
+        victim = await blocker.fetchval("SELECT pid FROM pg_locks WHERE NOT granted")
+        await blocker.execute("SELECT pg_terminate_backend($1)", victim)
+        assert (await held)[0] == 503
+    await blocker.close()
+    other.close()
+    assert value(port, f"{pool}_waits_total", pool="service") == 1
+    assert value(port, f"{pool}_refused_total", pool="service") == 1
+    assert value(port, f"{pool}_wait_seconds_total", pool="service") > 0
+    assert value(port, f"{pool}_waiting", pool="service") == 0
+    assert value(port, "testorchestrator_database_errors_total", **{"class": "unavailable"}) == 1
+    assert value(port, "testorchestrator_responses_total", status="503") == 2
+
+
+def test_labels_are_bounded_and_no_workspace_or_person_is_named(measured, world):
+    client, port = measured
+    for name in ("x" * 50, "get_projects\n", "acme", *(tool.name for tool in TOOLS)):
+        with pytest.raises((RpcFailed, ToolFailed)):
+            client.call(name, nonsense=1)
+    client.post(b'{"jsonrpc": "2.0", "id": 1, "method": "made/up"}')
+    _, text = page(port)
+    tools = {labels for name, labels in samples(port) if name == "testorchestrator_requests_total"}
+    assert {dict(labels)["tool"] for labels in tools} == {tool.name for tool in TOOLS} | {"unknown", "none"}
+    assert {dict(labels)["method"] for labels in tools} == {"tools/call", "unknown"}
+    for secret in ("acme", world.acme.workspace.schema_name, "lead@", client.key[:12], "made/up"):
+        assert secret not in text
+
+
+def test_metrics_are_on_their_own_port_only(measured):
+    client, port = measured
+    assert page(client.port)[0] == 404
+    assert page(port)[0] == 200
+    build = {name: dict(labels) for name, labels in samples(port) if name == "testorchestrator_build_info"}
+    assert build["testorchestrator_build_info"]["schema_version"]
+    assert value(port, "process_resident_memory_bytes") > 0
+
+
+def test_no_metrics_without_a_port_and_one_line_where_it_is_taken(world):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | {
+            "SERVICE_DATABASE_URL": world.service_url,
+            "TESTORCHESTRATOR_METRICS_PORT": str(taken.getsockname()[1]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "service.cli", "serve", "--port", "0"],
+            env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "TESTORCHESTRATOR_METRICS_PORT" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@contextmanager
+def exporting(url):
+    """The exporter as a process; its port."""
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("DATABASE_URL")} | {"DATABASE_URL": url}
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-m", "service.cli", "exporter", "--port", str(port)],
+        env=environment, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            process.stderr.readline()
+            yield port
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+MONITOR = """
+    CREATE ROLE {name} LOGIN;
+    GRANT USAGE ON SCHEMA control TO {name};
+    GRANT SELECT (state, schema_version) ON control.workspaces TO {name};
+"""
+
+
+async def test_a_login_that_may_only_count_is_enough_for_the_exporter(postgres):
+    async with new_database(postgres) as (database, admin):
+        monitor = f"monitor_{database}"
+        await admin.execute(MONITOR.format(name=monitor))
+        try:
+            await admin.execute(
+                "INSERT INTO control.workspaces (slug, name, schema_name, state, schema_version) VALUES "
+                "('one', 'One', 'w_one1', 'active', '0001'), ('two', 'Two', 'w_two2', 'suspended', '0000'), "
+                "('three', 'Three', 'w_three', 'active', '0001')"
+            )
+            with exporting(postgres.dsn(user=monitor, database=database)) as port:
+                found = "testorchestrator_workspaces"
+                assert value(port, found, state="active", schema_version="0001") == 2
+                assert value(port, found, state="suspended", schema_version="0000") == 1
+                assert value(port, "testorchestrator_database_up") == 1
+                assert "one" not in {label for _, labels in samples(port) for _, label in labels}
+            await admin.execute("DELETE FROM control.workspaces")
+            assert (await look(admin)).findings == []
+        finally:
+            await admin.execute(f"DROP OWNED BY {monitor}; DROP ROLE {monitor}")
+
+
+async def test_the_exporter_asks_seldom_and_says_when_nobody_answers():
+    asked = Workspaces("postgresql://nobody@127.0.0.1:1/x")
+    first = {metric.name: metric for metric in asked.collect()}
+    assert [sample.value for sample in first["testorchestrator_database_up"].samples] == [0]
+    assert first["testorchestrator_workspaces"].samples == []
+
+
+def test_counting_a_request_costs_little():
+    """Not the time but the work: no label is looked up twice, and none is made that a client chooses."""
+    metrics = Metrics(version="1", schema_version="1")
+    for _ in range(100):
+        metrics.observe(Entry(method="tools/call", tool="get_projects", status=200, authentication_seconds=0.001), 0.1)
+    assert metrics._request.cache_info().misses == 1
+    assert metrics._request.cache_info().hits == 99
