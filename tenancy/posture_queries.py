@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenancy.roles import APP, CONTROL, OWNER, SET_CONFIG, STRICT, WITHHELD
+from tenancy.roles import APP, CONTROL, MONITOR, OWNER, SET_CONFIG, STRICT, WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -357,6 +357,8 @@ SELECT format('%s has %s on %s', CASE g.grantee WHEN 0 THEN 'everybody' WHEN k.r
         CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END), k.slug
 FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
 WHERE NOT (g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}')))
+    AND NOT (k.tree = 'control' AND k.kind = 'SCHEMA' AND g.privilege_type = 'USAGE' AND NOT g.is_grantable
+        AND g.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
 SELECT format('%s may grant %s on %s to others', k.who, g.privilege_type, k.called),
     format('REVOKE GRANT OPTION FOR %s ON %s FROM %s', g.privilege_type, k.in_sql, g.grantee::regrole), k.slug
@@ -368,6 +370,8 @@ SELECT format('%s has %s on the column %I of %I', CASE c.grantee WHEN 0 THEN 'ev
     format('REVOKE %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, s.nspname, c.relname,
         CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE c.grantee::regrole::text END), s.slug
 FROM columns c JOIN space s ON s.oid = c.space
+WHERE NOT (s.tree = 'control' AND c.relname = 'workspaces' AND c.attname IN ('state', 'schema_version')
+    AND c.privilege_type = 'SELECT' AND c.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
 SELECT format('%s lacks %s on %s', k.who, needed, k.called),
     format('GRANT %s ON %s TO %s', needed, k.in_sql, k.role::regrole), k.slug

@@ -26,6 +26,8 @@ CONTROL = "testorchestrator_control"
 #: In strict mode workspaces' roles are members of it: it may connect, and nothing else. Rights of its own on the
 #: database for each of them would make a list that every connection has to read.
 STRICT = "testorchestrator_strict"
+#: Where an operator has made it, the login of the exporter: it may count workspaces, see docs/operations.md.
+MONITOR = "testorchestrator_monitor"
 
 _CREATE = {APP: "LOGIN", OWNER: "NOLOGIN", CONTROL: "NOLOGIN", STRICT: "NOLOGIN"}
 _RIGHTLESS = "NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"

@@ -25,6 +25,7 @@ from service.logs import configure_logging
 from service.metrics import serving_metrics
 from service.server import until_signal
 from tenancy.catalog import count_workspaces
+from tenancy.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,7 +100,9 @@ class Workspaces(Collector):
             self._is_up = True
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._is_up = False
-            structlog.get_logger().warning("database_unavailable", reason=type(error).__name__)
+            # Only the server's own words are sure to be without the URL.
+            said = f": {first_line(error)}" if isinstance(error, asyncpg.PostgresError) else ""
+            structlog.get_logger().warning("database_unavailable", reason=type(error).__name__ + said)
 
 
 async def _counts(url: str) -> list[tuple[str, str, int]]:

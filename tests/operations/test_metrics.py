@@ -20,7 +20,9 @@ from service.mcp.call_log import Entry
 from service.metrics import Metrics
 from service.tools.catalog import TOOLS
 from tenancy.connection import connect
+from tenancy.migrate import migrate
 from tenancy.posture import look
+from tenancy.roles import MONITOR
 from tests.conftest import RpcFailed, ToolFailed, new_database, serving
 
 PATIENCE = 30
@@ -70,7 +72,7 @@ def test_requests_are_counted_by_tool_and_outcome(measured, acme):
     for _ in range(3):
         client.call("get_projects")
     with pytest.raises(ToolFailed):
-        client.call("get_test_case", project=acme.project, id=1)
+        client.call("get_test_case", project=acme.project, caseId=1)
     with pytest.raises(RpcFailed):
         client.call("get_test_case")
     with pytest.raises(RpcFailed):
@@ -187,8 +189,10 @@ def exporting(url):
             process.kill()
 
 
-MONITOR = """
+# As docs/operations.md has it.
+GRANTS = """
     CREATE ROLE {name} LOGIN;
+    GRANT CONNECT ON DATABASE {database} TO {name};
     GRANT USAGE ON SCHEMA control TO {name};
     GRANT SELECT (state, schema_version) ON control.workspaces TO {name};
 """
@@ -196,27 +200,31 @@ MONITOR = """
 
 async def test_a_login_that_may_only_count_is_enough_for_the_exporter(postgres):
     async with new_database(postgres) as (database, admin):
-        monitor = f"monitor_{database}"
-        await admin.execute(MONITOR.format(name=monitor))
+        await admin.execute(GRANTS.format(name=MONITOR, database=database))
         try:
             await admin.execute(
                 "INSERT INTO control.workspaces (slug, name, schema_name, state, schema_version) VALUES "
                 "('one', 'One', 'w_one1', 'active', '0001'), ('two', 'Two', 'w_two2', 'suspended', '0000'), "
                 "('three', 'Three', 'w_three', 'active', '0001')"
             )
-            with exporting(postgres.dsn(user=monitor, database=database)) as port:
+            with exporting(postgres.dsn(user=MONITOR, database=database)) as port:
                 found = "testorchestrator_workspaces"
                 assert value(port, found, state="active", schema_version="0001") == 2
                 assert value(port, found, state="suspended", schema_version="0000") == 1
                 assert value(port, "testorchestrator_database_up") == 1
                 assert "one" not in {label for _, labels in samples(port) for _, label in labels}
             await admin.execute("DELETE FROM control.workspaces")
+            await migrate(admin)
             assert (await look(admin)).findings == []
+            await admin.execute(f"GRANT SELECT (slug) ON control.workspaces TO {MONITOR}")
+            assert [one.what for one in (await look(admin)).findings] == [
+                f"the role {MONITOR} has SELECT on the column slug of workspaces"
+            ]
         finally:
-            await admin.execute(f"DROP OWNED BY {monitor}; DROP ROLE {monitor}")
+            await admin.execute(f"DROP OWNED BY {MONITOR}; DROP ROLE {MONITOR}")
 
 
-async def test_the_exporter_asks_seldom_and_says_when_nobody_answers():
+def test_the_exporter_asks_seldom_and_says_when_nobody_answers():
     asked = Workspaces("postgresql://nobody@127.0.0.1:1/x")
     first = {metric.name: metric for metric in asked.collect()}
     assert [sample.value for sample in first["testorchestrator_database_up"].samples] == [0]
