@@ -24,10 +24,13 @@ _WEAK, _BLIND = 1, 2
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show how the database of DATABASE_URL isolates the workspaces, what is weak in it, and what mends that.
+    """Show how the database isolates the workspaces, what is weak in it, and what mends that.
 
-    It changes nothing. With SERVICE_DATABASE_URL set too, it looks through the service's own login as well.
+    It looks at the database of DATABASE_URL and changes nothing. With SERVICE_DATABASE_URL set too, it looks through
+    the service's own login as well.
     Exit code 0: sound; 1: something is weak; 2: it could not look.
+
+    Example: testorchestrator doctor
     """
     try:
         posture = run(_look())

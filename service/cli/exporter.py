@@ -40,10 +40,10 @@ def exporter(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 9521,
 ) -> None:
-    """Serve GET /metrics for Prometheus: the workspaces of DATABASE_URL, by state and schema version.
+    """Tell Prometheus how many workspaces there are, by state and schema version.
 
-    One for a database is enough. Any login will do that may read two columns of control.workspaces; see
-    docs/operations.md. The database is asked every 30 seconds at most.
+    It serves GET /metrics over the database of DATABASE_URL. One for a database is enough. Any login will do that may
+    read two columns of control.workspaces; see docs/operations.md. The database is asked every 30 seconds at most.
 
     Example: testorchestrator exporter --port 9521
     """

@@ -16,8 +16,8 @@ from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
 from tenancy.session import as_workspace
 
-key = typer.Typer(help="Create, list and revoke API keys (DATABASE_URL: the administrator's).", no_args_is_help=True)
-user = typer.Typer(help="Deactivate and activate users (DATABASE_URL: the administrator's).", no_args_is_help=True)
+key = typer.Typer(help="Create, list and revoke API keys. (DATABASE_URL: the administrator's.)", no_args_is_help=True)
+user = typer.Typer(help="Deactivate and activate users. (DATABASE_URL: the administrator's.)", no_args_is_help=True)
 
 Email = Annotated[str, typer.Argument(help="The user's e-mail.")]
 
@@ -30,7 +30,10 @@ def create_key(
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an API key for a user and print it: it is shown only here."""
+    """Create an API key for a user and print it: it is shown only here.
+
+    Example: testorchestrator key create acme --email ann@acme.example --label "Claude Code" --expires-in-days 90
+    """
 
     async def work() -> str:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -50,7 +53,10 @@ def list_keys(
     email: Annotated[str | None, typer.Option("--user", help="Only the keys of the user with this e-mail.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere."""
+    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere.
+
+    Example: testorchestrator key list --workspace acme --user ann@acme.example
+    """
 
     async def work() -> list[dict[str, Any]]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -81,7 +87,10 @@ def revoke_key(
     key_id: Annotated[int, typer.Argument(help="The key's id, as key list shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key for good: its very next request is refused."""
+    """Revoke a key for good: its very next request is refused.
+
+    Example: testorchestrator key revoke --workspace acme 17
+    """
 
     async def work() -> bool:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -104,13 +113,19 @@ def revoke_key(
 
 @user.command("deactivate")
 def deactivate(email: Email, slug: InWorkspace, as_json: AsJson = False) -> None:
-    """Refuse all keys of a user from their next request on; nothing is deleted."""
+    """Refuse all keys of a user from their next request on; nothing is deleted.
+
+    Example: testorchestrator user deactivate bob@acme.example --workspace acme
+    """
     _set_active(slug, email, active=False, as_json=as_json)
 
 
 @user.command("activate")
 def activate(email: Email, slug: InWorkspace, as_json: AsJson = False) -> None:
-    """Let the keys of a deactivated user work again, but for those that are revoked or expired."""
+    """Let the keys of a deactivated user work again, but for those that are revoked or expired.
+
+    Example: testorchestrator user activate bob@acme.example --workspace acme
+    """
     _set_active(slug, email, active=True, as_json=as_json)
 
 

@@ -22,7 +22,9 @@ from tenancy.session import WorkspaceConnection
 from tenancy.strict import open_logins
 
 workspace = typer.Typer(
-    help="Create, list, suspend and resume workspaces (DATABASE_URL: the administrator's).", no_args_is_help=True
+    help="Create, list, suspend and resume workspaces; back up, restore and clone one. (DATABASE_URL: the "
+    "administrator's.)",
+    no_args_is_help=True,
 )
 
 
@@ -31,6 +33,8 @@ def migrate() -> None:
 
     With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it. With
     TESTORCHESTRATOR_STRICT_SECRET, the workspaces' roles can log in afterwards (strict mode).
+
+    Example: testorchestrator migrate
     """
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
@@ -59,7 +63,10 @@ def create(
     name: Annotated[str | None, typer.Option(help="Display name. Default: the slug.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a workspace with its first user, and print a key of that user: it is shown only here."""
+    """Create a workspace with its first user, and print a key of that user: it is shown only here.
+
+    Example: testorchestrator workspace create acme --admin-email ann@acme.example --admin-name "Ann Lee"
+    """
     logins = strict_logins()
 
     async def work() -> tuple[catalog.Workspace, str]:
@@ -84,7 +91,10 @@ def create(
 
 @workspace.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List all workspaces."""
+    """List all workspaces.
+
+    Example: testorchestrator workspace list --json
+    """
 
     async def work() -> list[catalog.Workspace]:
         async with admin_connection(database_url()) as admin:
@@ -99,13 +109,19 @@ def list_all(as_json: AsJson = False) -> None:
 
 @workspace.command("suspend")
 def suspend(slug: Slug, as_json: AsJson = False) -> None:
-    """Refuse all keys of a workspace from their next request on; nothing is deleted."""
+    """Refuse all keys of a workspace from their next request on; nothing is deleted.
+
+    Example: testorchestrator workspace suspend acme
+    """
     _set_state(slug, "suspended", as_json=as_json)
 
 
 @workspace.command("resume")
 def resume(slug: Slug, as_json: AsJson = False) -> None:
-    """Let the keys of a suspended workspace work again."""
+    """Let the keys of a suspended workspace work again.
+
+    Example: testorchestrator workspace resume acme
+    """
     _set_state(slug, "active", as_json=as_json)
 
 

@@ -46,6 +46,8 @@ def up(
     """Start everything: PostgreSQL, a demo workspace with a key, and POST /mcp. Ctrl-C stops it.
 
     With DATABASE_URL set (a superuser's URL, PostgreSQL 16 or later), that server is used instead of our own.
+
+    Example: testorchestrator up --port 8520
     """
     folder = data or Path(platformdirs.user_data_dir("testorchestrator", appauthor=False))
     listening = listen("127.0.0.1", port)
