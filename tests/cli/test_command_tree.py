@@ -108,6 +108,17 @@ def test_an_example_that_does_not_parse_is_found():
             parse(line)
 
 
+def test_commands_of_the_guides_are_taken():
+    lines = [
+        line
+        for guide in (ROOT / "docs").glob("*.md")
+        for line in re.findall(rf"^(?:\S*=\S+ )*({PROGRAM} [a-z][^`#\n]*)", guide.read_text(), re.MULTILINE)
+    ]
+    assert len(lines) > 15
+    for line in lines:
+        parse(line)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["key", "list", "--help"], ["user", "activate", "--help"]],

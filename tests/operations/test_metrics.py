@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -189,18 +191,16 @@ def exporting(url):
             process.kill()
 
 
-# As docs/operations.md has it.
-GRANTS = """
-    CREATE ROLE {name} LOGIN;
-    GRANT CONNECT ON DATABASE {database} TO {name};
-    GRANT USAGE ON SCHEMA control TO {name};
-    GRANT SELECT (state, schema_version) ON control.workspaces TO {name};
-"""
+def grants_of_the_guide(database):
+    """What docs/operations.md tells operators to do."""
+    guide = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+    statements = re.search(r"```sql\n(CREATE ROLE .*?)```", guide, re.DOTALL)[1]
+    return statements.replace("DATABASE testorchestrator ", f"DATABASE {database} ")
 
 
 async def test_a_login_that_may_only_count_is_enough_for_the_exporter(postgres):
     async with new_database(postgres) as (database, admin):
-        await admin.execute(GRANTS.format(name=MONITOR, database=database))
+        await admin.execute(grants_of_the_guide(database))
         try:
             await admin.execute(
                 "INSERT INTO control.workspaces (slug, name, schema_name, state, schema_version) VALUES "
