@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import secrets
+import signal
 import tempfile
 import threading
 import time
@@ -39,6 +40,8 @@ _KEPT_SECONDS = 60
 # With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
 STRICT = os.environ.get("TEST_STRICT") == "1"
 STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
+# What a shell runs in the background starts with it ignored, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
