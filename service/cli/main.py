@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import archive, keys, operate, up
+from service.cli import archive, keys, operate, people, projects, roles, up
+from service.cli.access import access
 from service.cli.console import fail
 from service.cli.doctor import doctor
 from service.errors import Refused
@@ -31,7 +32,11 @@ app.command()(operate.migrate)
 app.command()(doctor)
 archive.add_commands(operate.workspace)
 app.add_typer(operate.workspace, name="workspace")
-app.add_typer(keys.user, name="user")
+app.add_typer(people.user, name="user")
+app.add_typer(people.group, name="group")
+app.add_typer(roles.role, name="role")
+app.add_typer(projects.project, name="project")
+app.add_typer(access, name="access")
 app.add_typer(keys.key, name="key")
 
 
