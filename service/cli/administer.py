@@ -19,13 +19,15 @@ from tenancy.errors import TenancyError
 from tenancy.session import as_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import asyncpg
 
     from service.domain.work import Document, Work
 
 Result = TypeVar("Result")
+# A table of some hundred rows takes Rich a second.
+_MOST_ROWS = 200
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 NewName = Annotated[str | None, typer.Option("--name", help="Another name.")]
 Search = Annotated[str, typer.Option(help="Only those with this text in them.")]
@@ -86,15 +88,22 @@ def print_object(document: Document, *, as_json: bool) -> None:
     results.print(table, markup=False)
 
 
-def print_list(documents: Sequence[Document], columns: Iterable[str], *, as_json: bool) -> None:
-    """Print objects as a table of *columns*, which are names in the documents, or as one JSON array."""
+def print_list(documents: Sequence[Document], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print objects as a table of *columns*, which are names in the documents, or as one JSON array.
+
+    Long lists, which nobody reads as a whole, are lines with tabs.
+    """
     if as_json:
         print_json(documents)
         return
-    columns = list(columns)
-    table = Table(*(_words(name).lower() for name in columns), header_style="dim")
-    for document in documents:
-        table.add_row(*(_cell(document.get(name)) for name in columns))
+    titles = [_words(name).lower() for name in columns]
+    rows = [[_cell(document.get(name)) for name in columns] for document in documents]
+    if len(rows) > _MOST_ROWS:
+        sys.stdout.writelines("\t".join(row) + "\n" for row in [titles, *rows])
+        return
+    table = Table(*titles, header_style="dim")
+    for row in rows:
+        table.add_row(*row)
     results.print(table, markup=False)
 
 

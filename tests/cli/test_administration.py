@@ -102,7 +102,7 @@ EVERYTHING = {"read", "write", "manage"}
 
 
 class TestUsers:
-    def test_create_list_show_and_change(self, command, tenant):
+    def test_create_list_show_and_change(self, command):
         made = command("user create ann@initech.example --name 'Ann Lee' --level 'project admin' --role lead")
         assert (made["accessLevel"], made["role"], made["groups"], made["active"]) == (
             "PROJECT_ADMIN",
@@ -157,6 +157,26 @@ class TestUsers:
         assert "access level" in out
         assert "default access NO_ACCESS" in typed("user show mark@initech.example --workspace initech")[1]
 
+    def test_long_lists_are_lines_with_tabs(self, typed, served):
+        async def fill():
+            connection = await connect(served[1], name="the test server")
+            await connection.execute(
+                f"INSERT INTO {served[0].workspace.schema_name}.users (email, name, role_id) "
+                "SELECT 'many' || n || '@many.example', 'Many ' || n, r.id "
+                f"FROM generate_series(1, 10000) n, {served[0].workspace.schema_name}.roles r WHERE r.is_default"
+            )
+            await connection.close()
+
+        asyncio.run(fill())
+        code, out, error = typed("user list --workspace initech --search @many.example")
+        assert (code, error) == (0, "")
+        title, *lines = out.splitlines()
+        assert title == "id\temail\tname\taccess level\trole\tactive\tgroups"
+        assert len(lines) == 10_000
+        assert min(line.split("\t", 1)[1] for line in lines) == (
+            "many10000@many.example\tMany 10000\tREGULAR_USER\tTester\tyes\t-"
+        )
+
 
 class TestGroups:
     def test_create_change_and_show(self, command):
@@ -185,7 +205,7 @@ class TestGroups:
 
 
 class TestRoles:
-    def test_create_change_and_delete(self, command, typed):
+    def test_create_change_and_delete(self, command):
         made = command("role create Recorder --permission VIEW_TEST_RUNS --permission execute-tests")
         assert made["permissions"] == ["EXECUTE_TESTS", "VIEW_TEST_RUNS"]
         assert command("role change Recorder --grant VIEW_CYCLES --revoke VIEW_TEST_RUNS")["permissions"] == [

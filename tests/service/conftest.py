@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import dataclasses
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -25,3 +26,12 @@ async def work(world, acme):
             yield Work(connection=entered, actor=Actor(user_id=None, api_key_id=None, tool="test"))
             raise _Undone
     await connection.close()
+
+
+@asynccontextmanager
+async def undone(work):
+    """The same work with no change so far; what is done inside is undone."""
+    with suppress(_Undone):
+        async with work.connection.savepoint():
+            yield dataclasses.replace(work, changes=[])
+            raise _Undone
