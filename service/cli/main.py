@@ -60,9 +60,33 @@ def _workspace() -> typer.Typer:
 
 
 def _user() -> typer.Typer:
-    from service.cli.keys import user
+    from service.cli.people import user
 
     return user
+
+
+def _group() -> typer.Typer:
+    from service.cli.people import group
+
+    return group
+
+
+def _role() -> typer.Typer:
+    from service.cli.roles import role
+
+    return role
+
+
+def _project() -> typer.Typer:
+    from service.cli.projects import project
+
+    return project
+
+
+def _access() -> typer.Typer:
+    from service.cli.access import access
+
+    return access
 
 
 def _key() -> typer.Typer:
@@ -85,7 +109,11 @@ COMMANDS = {
     "doctor": _Lazy("Show how the database isolates the workspaces, what is weak in it, and what mends that.", _doctor),
     "exporter": _Lazy("Tell Prometheus how many workspaces there are, by state and schema version.", _exporter),
     "workspace": _Lazy("Create, list, suspend and resume workspaces; back up, restore and clone one.", _workspace),
-    "user": _Lazy("Deactivate and activate users.", _user),
+    "user": _Lazy("Create, change, show, deactivate and activate users.", _user),
+    "group": _Lazy("Access groups: users who get a rule on a project together.", _group),
+    "role": _Lazy("Roles: what one may do in a project.", _role),
+    "project": _Lazy("Projects, and who may enter them.", _project),
+    "access": _Lazy("Who may do what, and why.", _access),
     "key": _Lazy("Create, list and revoke API keys.", _key),
 }
 

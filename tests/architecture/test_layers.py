@@ -20,6 +20,7 @@ ALLOWED = {
     "service.sql": set(),
     "service.logs": set(),
     "service.settings": {"service.errors"},
+    "service.healthcheck": set(),
     "service.health": {"tenancy"},
     "service.metrics": {"tenancy", "service.mcp"},
     "service.access": {"tenancy", "service.errors", "service.sql"},
