@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +60,14 @@ def value(port, name, **labels):
     return samples(port).get((name, frozenset(labels.items())), 0)
 
 
+def expect(port, expected, name, **labels):
+    """Wait until the sample has the value: a request is counted when it has been answered."""
+    until = time.monotonic() + PATIENCE
+    while (found := value(port, name, **labels)) != expected:
+        assert time.monotonic() < until, (name, labels, found)
+        threading.Event().wait(0.02)
+
+
 @pytest.fixture
 def measured(world):
     """A service with metrics: a client of it, and the port of the metrics."""
@@ -80,18 +90,18 @@ def test_requests_are_counted_by_tool_and_outcome(measured, acme):
     with pytest.raises(RpcFailed):
         client.call("made_up_by_the_client")
     requests = "testorchestrator_requests_total"
-    assert value(port, requests, method="ping", tool="none", outcome="ok") == 1
-    assert value(port, requests, method="tools/call", tool="get_projects", outcome="ok") == 3
-    assert value(port, requests, method="tools/call", tool="get_test_case", outcome="tool_error") == 1
-    assert value(port, requests, method="tools/call", tool="get_test_case", outcome="rpc_error") == 1
-    assert value(port, requests, method="tools/call", tool="unknown", outcome="rpc_error") == 1
-    assert value(port, "testorchestrator_errors_total", code=Code.NOT_FOUND_OR_DENIED.value) == 1
-    assert value(port, "testorchestrator_errors_total", code="-32602") == 2
-    assert value(port, "testorchestrator_responses_total", status="200") == 7
+    expect(port, 1, requests, method="ping", tool="none", outcome="ok")
+    expect(port, 3, requests, method="tools/call", tool="get_projects", outcome="ok")
+    expect(port, 1, requests, method="tools/call", tool="get_test_case", outcome="tool_error")
+    expect(port, 1, requests, method="tools/call", tool="get_test_case", outcome="rpc_error")
+    expect(port, 1, requests, method="tools/call", tool="unknown", outcome="rpc_error")
+    expect(port, 1, "testorchestrator_errors_total", code=Code.NOT_FOUND_OR_DENIED.value)
+    expect(port, 2, "testorchestrator_errors_total", code="-32602")
+    expect(port, 7, "testorchestrator_responses_total", status="200")
     seconds = "testorchestrator_request_seconds"
-    assert value(port, f"{seconds}_count", method="tools/call", tool="get_projects") == 3
+    expect(port, 3, f"{seconds}_count", method="tools/call", tool="get_projects")
     assert 0 < value(port, f"{seconds}_sum", method="tools/call", tool="get_projects") < PATIENCE
-    assert value(port, "testorchestrator_authentication_seconds_count") == 7
+    expect(port, 7, "testorchestrator_authentication_seconds_count")
     assert "made_up" not in page(port)[1]
 
 
@@ -100,18 +110,18 @@ def test_refused_keys_and_a_full_pool_are_counted(measured):
     right, client.key = client.key, "nonsense"
     assert client.post(b"{}")[0] == 401
     client.key = right
-    assert value(port, "testorchestrator_responses_total", status="401") == 1
-    assert value(port, "testorchestrator_requests_total", method="none", tool="none", outcome="refused") == 1
-    assert value(port, "testorchestrator_responses_total", status="429") == 0
+    expect(port, 1, "testorchestrator_responses_total", status="401")
+    expect(port, 1, "testorchestrator_requests_total", method="none", tool="none", outcome="refused")
+    expect(port, 0, "testorchestrator_responses_total", status="429")
 
 
 async def test_the_pool_and_the_errors_of_the_database_are_counted(measured, world):
     client, port = measured
     await asyncio.to_thread(client.call, "get_projects")
     pool = "testorchestrator_pool"
-    assert value(port, f"{pool}_size", pool="service") == 1
-    assert value(port, f"{pool}_connections", pool="service", state="idle") == 1
-    assert value(port, f"{pool}_connections", pool="service", state="in_use") == 0
+    expect(port, 1, f"{pool}_size", pool="service")
+    expect(port, 1, f"{pool}_connections", pool="service", state="idle")
+    expect(port, 0, f"{pool}_connections", pool="service", state="in_use")
     other = type(client)(client.host, client.port, client.key)
     blocker = await connect(world.admin_url, name="the test server")
     ping = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
@@ -120,19 +130,19 @@ async def test_the_pool_and_the_errors_of_the_database_are_counted(measured, wor
         held = asyncio.create_task(asyncio.to_thread(client.post, ping))
         while not await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert value(port, f"{pool}_connections", pool="service", state="in_use") == 1
+        expect(port, 1, f"{pool}_connections", pool="service", state="in_use")
         assert (await asyncio.to_thread(other.post, ping))[0] == 503
         victim = await blocker.fetchval("SELECT pid FROM pg_locks WHERE NOT granted")
         await blocker.execute("SELECT pg_terminate_backend($1)", victim)
         assert (await held)[0] == 503
     await blocker.close()
     other.close()
-    assert value(port, f"{pool}_waits_total", pool="service") == 1
-    assert value(port, f"{pool}_refused_total", pool="service") == 1
+    expect(port, 1, f"{pool}_waits_total", pool="service")
+    expect(port, 1, f"{pool}_refused_total", pool="service")
     assert value(port, f"{pool}_wait_seconds_total", pool="service") > 0
-    assert value(port, f"{pool}_waiting", pool="service") == 0
-    assert value(port, "testorchestrator_database_errors_total", **{"class": "unavailable"}) == 1
-    assert value(port, "testorchestrator_responses_total", status="503") == 2
+    expect(port, 0, f"{pool}_waiting", pool="service")
+    expect(port, 1, "testorchestrator_database_errors_total", **{"class": "unavailable"})
+    expect(port, 2, "testorchestrator_responses_total", status="503")
 
 
 def test_labels_are_bounded_and_no_workspace_or_person_is_named(measured, world):
@@ -141,6 +151,7 @@ def test_labels_are_bounded_and_no_workspace_or_person_is_named(measured, world)
         with pytest.raises((RpcFailed, ToolFailed)):
             client.call(name, nonsense=1)
     client.post(b'{"jsonrpc": "2.0", "id": 1, "method": "made/up"}')
+    expect(port, 1, "testorchestrator_requests_total", method="unknown", tool="none", outcome="rpc_error")
     _, text = page(port)
     tools = {labels for name, labels in samples(port) if name == "testorchestrator_requests_total"}
     assert {dict(labels)["tool"] for labels in tools} == {tool.name for tool in TOOLS} | {"unknown", "none"}
@@ -209,9 +220,9 @@ async def test_a_login_that_may_only_count_is_enough_for_the_exporter(postgres):
             )
             with exporting(postgres.dsn(user=MONITOR, database=database)) as port:
                 found = "testorchestrator_workspaces"
-                assert value(port, found, state="active", schema_version="0001") == 2
-                assert value(port, found, state="suspended", schema_version="0000") == 1
-                assert value(port, "testorchestrator_database_up") == 1
+                expect(port, 2, found, state="active", schema_version="0001")
+                expect(port, 1, found, state="suspended", schema_version="0000")
+                expect(port, 1, "testorchestrator_database_up")
                 assert "one" not in {label for _, labels in samples(port) for _, label in labels}
             await admin.execute("DELETE FROM control.workspaces")
             await migrate(admin)
