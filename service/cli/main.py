@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
@@ -53,9 +54,10 @@ def _exporter() -> Callable[..., None]:
 
 
 def _workspace() -> typer.Typer:
-    from service.cli import archive, operate
+    from service.cli import apply, archive, operate
 
     archive.add_commands(operate.workspace)
+    apply.add_commands(operate.workspace)
     return operate.workspace
 
 
@@ -95,6 +97,12 @@ def _key() -> typer.Typer:
     return key
 
 
+def _configured(name: str) -> typer.Typer:
+    from service.cli.configure import group
+
+    return group(name)
+
+
 class _Lazy(NamedTuple):
     """What the overview says of a command, and where it is."""
 
@@ -114,6 +122,16 @@ COMMANDS = {
     "role": _Lazy("Roles: what one may do in a project.", _role),
     "project": _Lazy("Projects, and who may enter them.", _project),
     "access": _Lazy("Who may do what, and why.", _access),
+    "field": _Lazy("Fields that cases can have.", partial(_configured, "field")),
+    "template": _Lazy("Templates: which fields a case has.", partial(_configured, "template")),
+    "status": _Lazy("Statuses: what a result can say.", partial(_configured, "status")),
+    "lifecycle": _Lazy("Lifecycle states: where cases and runs stand.", partial(_configured, "lifecycle")),
+    "tag": _Lazy("Tags of cases and of runs.", partial(_configured, "tag")),
+    "platform-group": _Lazy("Platform groups, such as Browser.", partial(_configured, "platform-group")),
+    "environment": _Lazy("Environments: combinations of platforms.", partial(_configured, "environment")),
+    "cycle-type": _Lazy("Cycle types, such as Sprint.", partial(_configured, "cycle-type")),
+    "source": _Lazy("Sources: the issue trackers.", partial(_configured, "source")),
+    "relation": _Lazy("Relations: what a link means.", partial(_configured, "relation")),
     "key": _Lazy("Create, list and revoke API keys.", _key),
 }
 
