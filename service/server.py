@@ -12,7 +12,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
 from service.app import create_app
-from tenancy.connection import connect
+from tenancy.connection import connect, require_statement_cache
 from tenancy.errors import TenancyError
 from tenancy.guard import require_isolation
 
@@ -93,8 +93,12 @@ async def serve(
 
 
 async def _require_isolation(settings: Settings) -> None:
-    connection = await connect(settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL")
+    connection = await connect(
+        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
+    )
     try:
         await require_isolation(connection)
+        if settings.statement_cache_size:
+            await require_statement_cache(connection)
     finally:
         await connection.close()

@@ -42,8 +42,8 @@ def print_json(document: object) -> None:
 
 
 def database_url() -> str:
-    """Return the administrator's DATABASE_URL; raise TenancyError where it is missing."""
-    if url := os.environ.get("DATABASE_URL"):
+    """Return the administrator's DATABASE_DIRECT_URL, else DATABASE_URL; raise TenancyError where both are missing."""
+    if url := os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL"):
         return url
     raise TenancyError(
         "DATABASE_URL is not set: give the administrator's URL, such as postgresql://postgres:password@host:5432/database."
