@@ -13,7 +13,8 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from service.settings import strict_secret
+from service.settings import citus, strict_secret
+from tenancy.citus import Sharding
 from tenancy.errors import TenancyError
 from tenancy.strict import StrictLogins
 
@@ -54,6 +55,11 @@ def strict_logins() -> StrictLogins | None:
     """Return the logins of strict mode, None where TESTORCHESTRATOR_STRICT_SECRET is not set."""
     secret = strict_secret()
     return None if secret is None else StrictLogins(secret)
+
+
+def sharding() -> Sharding:
+    """Return what TESTORCHESTRATOR_CITUS says of new workspaces."""
+    return Sharding(citus())
 
 
 def fail(message: str) -> typer.Exit:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import archive, keys, operate, people, projects, roles, up
+from service.cli import archive, keys, operate, people, placement, projects, roles, up
 from service.cli.access import access
 from service.cli.console import fail
 from service.cli.doctor import doctor
@@ -31,6 +31,7 @@ app.command()(operate.serve)
 app.command()(operate.migrate)
 app.command()(doctor)
 archive.add_commands(operate.workspace)
+placement.add_commands(operate.workspace)
 app.add_typer(operate.workspace, name="workspace")
 app.add_typer(people.user, name="user")
 app.add_typer(people.group, name="group")

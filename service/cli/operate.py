@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, database_url, notes, print_json, results, run, strict_logins
+from service.cli.console import AsJson, database_url, notes, print_json, results, run, sharding, strict_logins
 from service.cli.keys import new_key
 from service.domain.users import add_user
 from service.logs import configure_logging
@@ -59,6 +59,7 @@ def migrate() -> None:
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> int:
         async with admin_connection(database_url()) as admin:
@@ -68,6 +69,7 @@ def migrate() -> None:
                     admin,
                     app_password=password,
                     strict=logins,
+                    sharding=placing,
                     progress=lambda done, total: progress.update(task, completed=done, total=total),
                 )
 
@@ -85,6 +87,7 @@ def create(
 ) -> None:
     """Create a workspace with its first user, and print a key of that user: it is shown only here."""
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> tuple[catalog.Workspace, str]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -92,7 +95,7 @@ def create(
             async def populate(connection: WorkspaceConnection) -> None:
                 await add_user(connection, email=admin_email, name=admin_name, access_level="TENANT_ADMIN", role="Lead")
 
-            made = await create_workspace(admin, slug=slug, name=name or slug, populate=populate)
+            made = await create_workspace(admin, slug=slug, name=name or slug, sharding=placing, populate=populate)
             if logins is not None:
                 await open_logins(admin, logins, [made.schema_name])
             return made, await new_key(admin, made, admin_email, label="First key")
