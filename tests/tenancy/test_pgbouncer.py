@@ -216,6 +216,17 @@ async def test_idle_connections_to_the_server_that_are_killed_are_replaced(poole
     await require_all_served(gateway, pooled)
 
 
+async def test_who_waits_too_long_for_a_connection_to_the_server_is_told(pooled):
+    with pgbouncer(pooled.server, default_pool_size=1, query_wait_timeout=1) as bouncer:
+        pool = Pool(bouncer.dsn(database=pooled.database), size=2, **WITHOUT_PREPARED)
+        gateway = Gateway(pool)
+        async with gateway.workspace(pooled.schemas[0], read_only=True):
+            with pytest.raises(DatabaseUnavailable):
+                await value(gateway, pooled.schemas[1], "SELECT 1")
+        assert await value(gateway, pooled.schemas[1], "SELECT current_user::text") == pooled.schemas[1]
+        await pool.close()
+
+
 def test_the_service_refuses_prepared_statements_that_would_get_lost(pooled):
     with pytest.raises(TenancyError, match="TESTORCHESTRATOR_STATEMENT_CACHE_SIZE=0"), serving(pooled.url):
         pass
