@@ -19,7 +19,7 @@ from migrations.trees import Tree, head
 from service import __version__
 from service.app import create_app
 from service.metrics import Metrics, serving_metrics
-from tenancy.connection import connect
+from tenancy.connection import connect, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import require_isolation
 from tenancy.keys import PREFIX
@@ -150,9 +150,13 @@ async def wait_for_database(settings: Settings, seconds: float) -> None:
 
 async def _require_database(settings: Settings) -> None:
     """Raise TenancyError unless the database isolates the workspaces, and knows keys as this release asks for them."""
-    connection = await connect(settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL")
+    connection = await connect(
+        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
+    )
     try:
         await require_isolation(connection)
+        if settings.statement_cache_size:
+            await require_statement_cache(connection)
     finally:
         await connection.close()
     pool = Pool(settings.service_database_url.get_secret_value(), size=1, statement_cache_size=0)

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
     #: Strict mode: every workspace's role logs in by itself, with a password that is derived from this.
     strict_secret: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
+    #: Only commands that make workspaces use it: whether Citus places them.
+    citus: Literal["auto", "on", "off"] = "auto"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -71,6 +73,14 @@ def strict_secret() -> str | None:
     if secret is not None and len(secret) < SHORTEST_SECRET:
         raise SettingsError(f"Setting {_PREFIX}STRICT_SECRET: use {SHORTEST_SECRET} characters or more.")
     return secret
+
+
+def citus() -> str:
+    """Return whether Citus places new workspaces, for commands that need no other setting."""
+    wanted = (os.environ.get(f"{_PREFIX}CITUS") or "auto").lower()
+    if wanted not in {"auto", "on", "off"}:
+        raise SettingsError(f"Setting {_PREFIX}CITUS: use auto, on or off.")
+    return wanted
 
 
 def read_settings(**given: object) -> Settings:

@@ -83,6 +83,8 @@ WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
 GROUP BY p.oid ORDER BY 1
 """
 
+EXTENSIONS = "SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname"
+
 SUPERUSERS = """
 SELECT r.rolname::text AS role, r.rolcanlogin AS login,
     (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid AND a.pid <> pg_backend_pid()
@@ -90,14 +92,21 @@ SELECT r.rolname::text AS role, r.rolcanlogin AS login,
 FROM pg_roles r WHERE r.rolsuper ORDER BY r.rolname
 """
 
-# Each query returns what differs, what mends it, and the workspace that it is in, if it is in one.
+# Each query returns what differs, what mends it, and the workspace that it is in, if it is in one. Citus asks other
+# servers as workspaces' roles and their owner: these may log in there, without a password, so that nobody else does.
 COMPARISONS = (
     f"""
     WITH {_OURS}
     SELECT format('%s %s', o.who, found.what) AS what,
         CASE o.rolname WHEN '{APP}' THEN '{MIGRATE}' ELSE format('ALTER ROLE %I %s', o.rolname, found.mend) END AS mend,
         o.slug
-    FROM ours o JOIN pg_roles r ON r.oid = o.oid
+    FROM ours o JOIN pg_authid r ON r.oid = o.oid
+    CROSS JOIN LATERAL (
+        SELECT r.rolname = '{OWNER}' OR r.rolname {_IS_WORKSPACE} AS is_asked_as,
+            EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS has_citus,
+            EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles s ON s.oid = a.roleid AND s.rolname = '{STRICT}'
+                    WHERE a.member = r.oid AND r.rolname {_IS_WORKSPACE}) AS is_strict
+    ) AS known
     CROSS JOIN LATERAL (VALUES
         (r.rolsuper, 'is a superuser', 'NOSUPERUSER'),
         (r.rolbypassrls, 'is exempt from row security', 'NOBYPASSRLS'),
@@ -105,9 +114,10 @@ COMPARISONS = (
         (r.rolcreatedb, 'may make databases', 'NOCREATEDB'),
         (r.rolreplication, 'may replicate', 'NOREPLICATION'),
         (r.rolinherit AND r.rolname = '{APP}', 'inherits by default', 'NOINHERIT'),
-        (r.rolcanlogin AND r.rolname <> '{APP}' AND NOT EXISTS (
-            SELECT FROM pg_auth_members a JOIN pg_roles s ON s.oid = a.roleid AND s.rolname = '{STRICT}'
-            WHERE a.member = r.oid AND r.rolname {_IS_WORKSPACE}), 'may log in', 'NOLOGIN')
+        (r.rolcanlogin AND r.rolname <> '{APP}' AND NOT is_strict AND NOT (is_asked_as AND has_citus), 'may log in',
+            'NOLOGIN'),
+        (r.rolcanlogin AND NOT is_strict AND is_asked_as AND has_citus AND r.rolpassword IS NOT NULL, 'has a password',
+            'PASSWORD NULL')
     ) AS found (present, what, mend)
     WHERE found.present
     ORDER BY o.rolname

@@ -17,6 +17,7 @@ from tenancy.errors import TenancyError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from tenancy.citus import Sharding
     from tenancy.strict import StrictLogins
 
 Result = TypeVar("Result")
@@ -51,8 +52,8 @@ def print_json(document: object) -> None:
 
 
 def database_url() -> str:
-    """Return the administrator's DATABASE_URL; raise TenancyError where it is missing."""
-    if url := os.environ.get("DATABASE_URL"):
+    """Return the administrator's DATABASE_DIRECT_URL, else DATABASE_URL; raise TenancyError where both are missing."""
+    if url := os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL"):
         return url
     raise TenancyError(
         "DATABASE_URL is not set: give the administrator's URL, such as postgresql://postgres:password@host:5432/database."
@@ -66,6 +67,14 @@ def strict_logins() -> StrictLogins | None:
 
     secret = strict_secret()
     return None if secret is None else StrictLogins(secret)
+
+
+def sharding() -> Sharding:
+    """Return what TESTORCHESTRATOR_CITUS says of new workspaces."""
+    from service.settings import citus
+    from tenancy.citus import Sharding
+
+    return Sharding(citus())
 
 
 def fail(message: str) -> typer.Exit:

@@ -54,9 +54,10 @@ def _exporter() -> Callable[..., None]:
 
 
 def _workspace() -> typer.Typer:
-    from service.cli import apply, archive, operate
+    from service.cli import apply, archive, operate, placement
 
     archive.add_commands(operate.workspace)
+    placement.add_commands(operate.workspace)
     apply.add_commands(operate.workspace)
     return operate.workspace
 

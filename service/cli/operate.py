@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, Slug, database_url, notes, print_json, results, run, strict_logins
+from service.cli.console import AsJson, Slug, database_url, notes, print_json, results, run, sharding, strict_logins
 from service.cli.keys import new_key
 from service.domain.users import add_user
 from tenancy import catalog
@@ -39,6 +39,7 @@ def migrate() -> None:
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> int:
         async with admin_connection(database_url()) as admin:
@@ -48,6 +49,7 @@ def migrate() -> None:
                     admin,
                     app_password=password,
                     strict=logins,
+                    sharding=placing,
                     progress=lambda done, total: progress.update(task, completed=done, total=total),
                 )
 
@@ -68,6 +70,7 @@ def create(
     Example: testorchestrator workspace create acme --admin-email ann@acme.example --admin-name "Ann Lee"
     """
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> tuple[catalog.Workspace, str]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -75,7 +78,7 @@ def create(
             async def populate(connection: WorkspaceConnection) -> None:
                 await add_user(connection, email=admin_email, name=admin_name, access_level="TENANT_ADMIN", role="Lead")
 
-            made = await create_workspace(admin, slug=slug, name=name or slug, populate=populate)
+            made = await create_workspace(admin, slug=slug, name=name or slug, sharding=placing, populate=populate)
             if logins is not None:
                 await open_logins(admin, logins, [made.schema_name])
             return made, await new_key(admin, made, admin_email, label="First key")

@@ -127,6 +127,11 @@ async def test_migrate_gives_the_login_the_password_of_the_service_url(empty_dat
             {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "TESTORCHESTRATOR_STRICT_SECRET": "short"},
             "use 32 characters or more",
         ),
+        (
+            ["migrate"],
+            {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "TESTORCHESTRATOR_CITUS": "perhaps"},
+            "use auto, on or off",
+        ),
         (["serve"], {}, "SERVICE_DATABASE_URL"),
         (["serve"], {"SERVICE_DATABASE_URL": "nonsense secret-word"}, "postgresql://"),
         (["serve", "--port", "99999"], {"SERVICE_DATABASE_URL": "postgresql://x"}, "PORT"),
