@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from quart import Quart
 
-from migrations.trees import Tree, head
 from service import __version__
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
@@ -18,6 +17,7 @@ from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tenancy.strict import StrictLogins
 
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> Quart:
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
-    host = ToolHost(gateway, TOOLS, schema_versions=frozenset({head(Tree.WORKSPACE)}))
+    host = ToolHost(gateway, TOOLS, release=this_release())
     app = Quart("service", static_folder=None)
     install_error_answers(app)
     # Quart's own way to put something in front.
