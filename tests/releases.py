@@ -1,19 +1,22 @@
-"""A release to come: one more revision of the workspace tree, from a folder of its own."""
+"""A release to come: one more revision of the workspace tree, from a folder of its own.
+
+As a program it is that release's command line: `python -m tests.releases UPGRADE COMMAND…`.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import textwrap
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from migrations import trees
 from migrations.trees import Tree
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from service.cli.main import main
 
 _REVISION = """
 import sqlalchemy as sa
@@ -58,3 +61,10 @@ def next_release(folder: Path, upgrade: str, *, compatible_from: str = "next", s
 def _forget():
     for cache in _CACHES:
         cache.cache_clear()
+
+
+if __name__ == "__main__":
+    _, told, *arguments = sys.argv
+    with tempfile.TemporaryDirectory() as name, next_release(Path(name), told):
+        sys.argv[1:] = arguments
+        main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import archive, keys, operate, up
+from service.cli import archive, fleet, keys, operate, up, workspaces
 from service.cli.console import fail
 from service.cli.doctor import doctor
 from service.errors import Refused
@@ -27,10 +27,10 @@ app = typer.Typer(
 )
 app.command()(up.up)
 app.command()(operate.serve)
-app.command()(operate.migrate)
+app.command()(fleet.migrate)
 app.command()(doctor)
-archive.add_commands(operate.workspace)
-app.add_typer(operate.workspace, name="workspace")
+archive.add_commands(workspaces.workspace)
+app.add_typer(workspaces.workspace, name="workspace")
 app.add_typer(keys.user, name="user")
 app.add_typer(keys.key, name="key")
 
