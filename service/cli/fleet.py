@@ -185,9 +185,12 @@ def _show_report(report: Report) -> None:
         notes.print(f"[bold red]failed[/] {slug}: ", end="")
         notes.print(reason, markup=False, soft_wrap=True)
     if report.stopped:
-        notes.print(f"Stopped after the stage {report.stopped}. When the reason is gone: testorchestrator migrate")
+        notes.print(
+            f"Stopped after the stage {report.stopped}. When the reason is gone: testorchestrator migrate",
+            soft_wrap=True,
+        )
     elif report.failed:
-        notes.print("When the reasons are gone: testorchestrator migrate --only-failed")
+        notes.print("When the reasons are gone: testorchestrator migrate --only-failed", soft_wrap=True)
 
 
 def _show_skipped(skipped: dict[str, str]) -> None:
