@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from quart import Quart
 
-from migrations.trees import Tree, head
 from service import __version__
 from service.health import Database, install_health
 from service.mcp.call_log import CallLog
@@ -20,6 +19,7 @@ from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tenancy.strict import StrictLogins
 
@@ -42,7 +42,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
-    host = ToolHost(gateway, TOOLS, schema_versions=frozenset({head(Tree.WORKSPACE)}))
+    host = ToolHost(gateway, TOOLS, release=this_release())
     app = Quart("service", static_folder=None)
     install_error_answers(app)
     install_health(app, Database(health_pool), stopping or asyncio.Event())

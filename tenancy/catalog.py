@@ -61,9 +61,22 @@ async def require_workspace(admin: asyncpg.Connection, slug: str) -> Workspace:
     return Workspace(**row)
 
 
-async def list_workspaces(admin: asyncpg.Connection) -> list[Workspace]:
-    """Return all workspaces by slug."""
-    return [Workspace(**row) for row in await admin.fetch(f"SELECT {_COLUMNS} FROM control.workspaces ORDER BY slug")]
+async def list_workspaces(
+    admin: asyncpg.Connection, *, state: str | None = None, version: str | None = None, search: str | None = None
+) -> list[Workspace]:
+    """Return workspaces by slug: all, or those in a state, at a schema version, with a text in slug or name."""
+    rows = await admin.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM control.workspaces
+        WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR schema_version = $2)
+            AND ($3::text IS NULL OR strpos(slug, lower($3)) > 0 OR strpos(lower(name), lower($3)) > 0)
+        ORDER BY slug
+        """,
+        state,
+        version,
+        search,
+    )
+    return [Workspace(**row) for row in rows]
 
 
 async def count_workspaces(connection: asyncpg.Connection) -> list[tuple[str, str, int]]:

@@ -192,5 +192,8 @@ def _expected_control() -> list[_Object]:
         ("control", "SCHEMA", "", "USAGE"),
         *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
         *(("control", "SEQUENCE", name, "") for name in numbered),
-        *(("control", "FUNCTION", name, "EXECUTE") for name in ("authenticate(bytea)", "touch_key(bigint)")),
+        *(
+            ("control", "FUNCTION", name, "EXECUTE")
+            for name in ("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)")
+        ),
     ]

@@ -36,7 +36,7 @@ def _serve() -> Callable[..., None]:
 
 
 def _migrate() -> Callable[..., None]:
-    from service.cli.operate import migrate
+    from service.cli.fleet import migrate
 
     return migrate
 
@@ -54,12 +54,12 @@ def _exporter() -> Callable[..., None]:
 
 
 def _workspace() -> typer.Typer:
-    from service.cli import apply, archive, operate, placement
+    from service.cli import apply, archive, placement, workspaces
 
-    archive.add_commands(operate.workspace)
-    placement.add_commands(operate.workspace)
-    apply.add_commands(operate.workspace)
-    return operate.workspace
+    archive.add_commands(workspaces.workspace)
+    placement.add_commands(workspaces.workspace)
+    apply.add_commands(workspaces.workspace)
+    return workspaces.workspace
 
 
 def _user() -> typer.Typer:

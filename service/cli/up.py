@@ -73,7 +73,7 @@ def up(
 async def _prepare(folder: Path, admin_url: str, app_password: str | None) -> str:
     """Migrate, make the demo workspace if it is not there, and return a key that works."""
     async with admin_connection(admin_url) as admin:
-        await migrate(admin, app_password=app_password)
+        (await migrate(admin, app_password=app_password)).check()
         found = await catalog.find_workspace(admin, DEMO)
         if found is None:
             found = await create_workspace(admin, slug=DEMO, name=DEMO_NAME, reserved=True, populate=populate_demo)

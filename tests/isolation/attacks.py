@@ -47,7 +47,7 @@ ATTACKS = {
     "by regclass": Attack("SELECT '{other}.users'::regclass"),
     "control's table of keys": Attack("SELECT * FROM control.api_keys"),
     "control's table of workspaces": Attack("SELECT * FROM control.workspaces"),
-    "control's function": Attack("SELECT * FROM control.authenticate('x')"),
+    "control's function": Attack("SELECT * FROM control.authenticate_key('x')"),
     "control's other function": Attack("SELECT control.touch_key(1)"),
     "passwords": Attack("SELECT rolpassword FROM pg_authid"),
     "statistics of columns": Attack("SELECT * FROM pg_statistic"),
