@@ -29,6 +29,9 @@ ALLOWED = {
         "service.calls",
     },
     "service.mcp": {"service.calls"},
+    "service.web": {
+        "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.settings",
+    },
     "service.app": {"tenancy", "migrations", "service.tools", "service.mcp", "service.settings", "service"},
     "service.server": {"tenancy", "service.app", "service.settings"},
     "service.cli": {
