@@ -150,7 +150,9 @@ ISSUES = f"""
 """
 
 
-# The issues with verdict $5 (null: any) after the key ($6, id $7), at most $8, and how many have which verdict.
+# The issues with verdict $5 (null: any) after the key ($6 to $9), at most $10, and how many have which verdict. In the
+# order of their keys: SHOP-9 is before SHOP-10.
+_ISSUE_ORDER = "rtrim(i.key, '0123456789'), length(i.key), i.key, i.id"
 ISSUE_PAGE = f"""
     WITH issue AS MATERIALIZED (SELECT v.id, v.verdict FROM ({_VERDICTS}) v)
     SELECT
@@ -162,9 +164,9 @@ ISSUE_PAGE = f"""
             SELECT i.id
             FROM issues i
             WHERE i.project_id = $1 AND i.id IN (SELECT s.id FROM issue s WHERE $5::text IS NULL OR s.verdict = $5)
-                AND ($6::text IS NULL OR (i.key, i.id) > ($6, $7::bigint))
-            ORDER BY i.key, i.id
-            LIMIT $8
+                AND ($6::text IS NULL OR ({_ISSUE_ORDER}) > ($6, $7::integer, $8::varchar, $9::bigint))
+            ORDER BY {_ISSUE_ORDER}
+            LIMIT $10
         ) AS page
 """
 
@@ -216,7 +218,7 @@ async def list_issues(
 ) -> Document:
     """Return a page of the project's issues by key, with the verdicts on them, and how many have which verdict."""
     place = Cursor("issues", project_id, verdict)
-    after = place.read(cursor) or [None, None]
+    after = place.read(cursor) or [None] * 4
     row = await work.connection.fetchrow(ISSUE_PAGE, project_id, None, None, None, verdict, *after, limit + 1)
     assert row is not None  # noqa: S101 - it has no FROM
     ids, verdicts = row["page"], {name: row["verdicts"].get(name, 0) for name in VERDICTS}
@@ -224,14 +226,12 @@ async def list_issues(
     items = [{"id": found["id"], **found["document"]} for found in rows]
     total = sum(verdicts.values()) if verdict is None else verdicts.get(verdict, 0)
     beside = {"verdicts": verdicts}
-    return page(
-        items,
-        total=total,
-        limit=limit,
-        cursor=place,
-        key=lambda i: (items[i]["issueKey"], items[i]["id"]),
-        beside=beside,
-    )
+
+    def key(index: int) -> tuple[str, int, str, int]:
+        text = items[index]["issueKey"]
+        return text.rstrip("0123456789"), len(text), text, items[index]["id"]
+
+    return page(items, total=total, limit=limit, cursor=place, key=key, beside=beside)
 
 
 def _figure(row: Mapping[str, Any], kind: str) -> Document:

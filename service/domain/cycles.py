@@ -48,6 +48,15 @@ async def list_cycles(work: Work, project_id: int) -> Document:
     return whole_list([row["document"] for row in cycles], types=[row["document"] for row in types])
 
 
+async def get_cycle(work: Work, project_id: int, cycle_id: int) -> Document:
+    """Return one cycle, with the cases of the runs in it and below by status as *counts*."""
+    document: Document | None = await work.connection.fetchval(_SQL["cycle"], project_id, cycle_id)
+    if document is None:
+        raise NotFoundOrDenied
+    rows = await work.connection.fetch(_SQL["cycle_counts"], project_id, cycle_id)
+    return {**document, "counts": {row["status"]: row["cases"] for row in rows}}
+
+
 async def create_cycle(
     work: Work,
     project_id: int,

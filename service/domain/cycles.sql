@@ -74,6 +74,24 @@ CROSS JOIN LATERAL (
 ) p
 WHERE c.project_id = $1 AND c.id = $2;
 
+-- name: cycle_counts
+-- The cases of the runs in cycle $2 of project $1 and below it, by status.
+WITH RECURSIVE below AS (
+    SELECT c.id FROM cycles c WHERE c.project_id = $1 AND c.id = $2
+    UNION ALL
+    SELECT c.id FROM below b JOIN cycles c ON c.project_id = $1 AND c.parent_id = b.id
+)
+SELECT s.name AS status, n.cases
+FROM (
+    SELECT rc.status_id, count(*) AS cases
+    FROM below b
+    JOIN runs r ON r.cycle_id = b.id
+    JOIN run_cases rc ON rc.run_id = r.id
+    GROUP BY rc.status_id
+) n
+JOIN statuses s ON s.id = n.status_id
+ORDER BY s.position, s.id;
+
 -- name: lock_tree
 -- The cycles of project $1 change one call at a time: their rules are about several of them, and locks of the rows that
 -- there are keep no other call from adding one. New cases wait as well, since they raise the project's number.

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 from service.sql import load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.domain.work import Document, Work
 
 _SQL = load(__file__)
 
 # How far back recent activity is looked for: a call that changes many objects is one entry, but many changes.
 _MOST_CHANGES = 600
+
+
+async def project_figures(work: Work, project_ids: Sequence[int]) -> dict[int, Document]:
+    """Return how many cases and open runs each project has."""
+    rows = await work.connection.fetch(_SQL["figures"], project_ids)
+    return {row["id"]: {"cases": row["cases"], "openRuns": row["open_runs"]} for row in rows}
 
 
 async def results_by_day(work: Work, project_id: int, *, days: int) -> list[Document]:

@@ -1,3 +1,11 @@
+-- name: figures
+-- How many cases and open runs each of the projects $1 has.
+SELECT p.id,
+    (SELECT count(*) FROM cases c WHERE c.project_id = p.id AND c.deleted_at IS NULL) AS cases,
+    (SELECT count(*) FROM runs r WHERE r.project_id = p.id AND r.closed_at IS NULL) AS open_runs
+FROM projects p
+WHERE p.id = ANY ($1::bigint[]);
+
 -- name: results_by_day
 -- The results of project $1 since day $2, in UTC, by day and status. Of runs closed before that day there are none.
 SELECT e.day, s.name AS status, s.success, s.completed, sum(e.results)::integer AS results
