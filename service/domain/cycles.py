@@ -14,7 +14,7 @@ from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import asyncpg
 
@@ -49,12 +49,24 @@ async def list_cycles(work: Work, project_id: int) -> Document:
 
 
 async def get_cycle(work: Work, project_id: int, cycle_id: int) -> Document:
-    """Return one cycle, with the cases of the runs in it and below by status as *counts*."""
+    """Return one cycle."""
     document: Document | None = await work.connection.fetchval(_SQL["cycle"], project_id, cycle_id)
     if document is None:
         raise NotFoundOrDenied
-    rows = await work.connection.fetch(_SQL["cycle_counts"], project_id, cycle_id)
-    return {**document, "counts": {row["status"]: row["cases"] for row in rows}}
+    return document
+
+
+async def counts_by_cycle(work: Work, project_id: int, cycles: Sequence[Document]) -> dict[int, dict[str, int]]:
+    """Return the cases of the runs in each of the *cycles* and below it, by status; *cycles* are all that there are."""
+    counts: dict[int, dict[str, int]] = {cycle["id"]: {} for cycle in cycles}
+    above = {cycle["id"]: cycle.get("parentId") for cycle in cycles}
+    for row in await work.connection.fetch(_SQL["counts_by_cycle"], project_id):
+        cycle_id: int | None = row["cycle_id"]
+        while cycle_id in counts:
+            of_cycle = counts[cycle_id]
+            of_cycle[row["status"]] = of_cycle.get(row["status"], 0) + row["cases"]
+            cycle_id = above[cycle_id]
+    return counts
 
 
 async def create_cycle(

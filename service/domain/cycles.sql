@@ -74,20 +74,15 @@ CROSS JOIN LATERAL (
 ) p
 WHERE c.project_id = $1 AND c.id = $2;
 
--- name: cycle_counts
--- The cases of the runs in cycle $2 of project $1 and below it, by status.
-WITH RECURSIVE below AS (
-    SELECT c.id FROM cycles c WHERE c.project_id = $1 AND c.id = $2
-    UNION ALL
-    SELECT c.id FROM below b JOIN cycles c ON c.project_id = $1 AND c.parent_id = b.id
-)
-SELECT s.name AS status, n.cases
+-- name: counts_by_cycle
+-- The cases of the runs of project $1 by cycle and status; of each cycle's own runs only.
+SELECT n.cycle_id, s.name AS status, n.cases
 FROM (
-    SELECT rc.status_id, count(*) AS cases
-    FROM below b
-    JOIN runs r ON r.cycle_id = b.id
+    SELECT r.cycle_id, rc.status_id, count(*) AS cases
+    FROM runs r
     JOIN run_cases rc ON rc.run_id = r.id
-    GROUP BY rc.status_id
+    WHERE r.project_id = $1 AND r.cycle_id IS NOT NULL
+    GROUP BY r.cycle_id, rc.status_id
 ) n
 JOIN statuses s ON s.id = n.status_id
 ORDER BY s.position, s.id;

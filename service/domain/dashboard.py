@@ -25,22 +25,20 @@ async def project_figures(work: Work, project_ids: Sequence[int]) -> dict[int, D
 
 
 async def results_by_day(work: Work, project_id: int, *, days: int) -> list[Document]:
-    """Return, for each of the last *days*, the results by status and the pass rate: successful of completed ones."""
+    """Return, for each of the last *days*, the results by status, how many are completed, and successful of these."""
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=days - 1)
-    items: list[Document] = [{"day": first + dt.timedelta(days=n), "counts": {}} for n in range(days)]
-    completed, success = [0] * days, [0] * days
+    items: list[Document] = [
+        {"day": first + dt.timedelta(days=n), "counts": {}, "completed": 0, "success": 0} for n in range(days)
+    ]
     for row in await work.connection.fetch(_SQL["results_by_day"], project_id, first):
         place = (row["day"] - first).days
         # A result of the last seconds may be of a day that has just begun.
         if place >= days:
             continue
-        items[place]["counts"][row["status"]] = row["results"]
-        if row["completed"]:
-            completed[place] += row["results"]
-            success[place] += row["results"] if row["success"] else 0
-    for place, item in enumerate(items):
-        if completed[place]:
-            item["passRate"] = success[place] / completed[place]
+        item = items[place]
+        item["counts"][row["status"]] = row["results"]
+        item["completed"] += row["results"] if row["completed"] else 0
+        item["success"] += row["results"] if row["completed"] and row["success"] else 0
     return items
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
 
-_GAP = 0.4
+_GAP = 0.25
 _CHART_HEIGHT = 160
 
 
@@ -49,6 +49,11 @@ class Day:
     day: dt.date
     counts: Mapping[str, int]
     pass_rate: float | None
+
+    @property
+    def total(self) -> int:
+        """How many results there are."""
+        return sum(self.counts.values())
 
 
 _SVG = Markup('<svg class="chart {}" role="img" {}><title>{}</title><desc>{}</desc>{}</svg>')
@@ -125,7 +130,7 @@ def donut(counts: Mapping[str, int], looks: Mapping[str, Look], *, name: str, in
 
 def results_over_time(days: Sequence[Day], looks: Mapping[str, Look], *, name: str) -> Markup:
     """Return the results of each day as stacked columns, the latest day on the right."""
-    most = max((sum(day.counts.values()) for day in days), default=0)
+    most = max((day.total for day in days), default=0)
     parts = _grid()
     step = 100 / max(len(days), 1)
     for index, day in enumerate(days):
@@ -140,7 +145,7 @@ def results_over_time(days: Sequence[Day], looks: Mapping[str, Look], *, name: s
         if columns:
             told = f"{day.day:%d %b %Y}: {_told(shown)}"
             parts.append(Markup("<g><title>{}</title>{}</g>").format(told, Markup().join(columns)))
-    total = sum(sum(day.counts.values()) for day in days)
+    total = sum(day.total for day in days)
     about = f"{total:,} results in {len(days)} days, at most {most:,} in one."
     return _svg("columns", Markup('width="100%" height="{}"').format(_CHART_HEIGHT), name, about, parts)
 
