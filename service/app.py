@@ -10,12 +10,13 @@ from quart import Quart
 
 from migrations.trees import Tree, head
 from service import __version__
+from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
-from service.mcp.limits import Throttle
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
+from service.web.install import install as install_pages
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.session import Gateway
@@ -38,9 +39,11 @@ def create_app(settings: Settings) -> Quart:
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
-    host = ToolHost(gateway, TOOLS, schema_versions=frozenset({head(Tree.WORKSPACE)}))
+    schema_versions = frozenset({head(Tree.WORKSPACE)})
+    host = ToolHost(gateway, TOOLS, schema_versions=schema_versions)
     app = Quart("service", static_folder=None)
     install_error_answers(app)
+    install_pages(app, gateway, settings, schema_versions=schema_versions)
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,

@@ -25,6 +25,14 @@ class Settings(BaseSettings):
     service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
     #: Strict mode: every workspace's role logs in by itself, with a password that is derived from this.
     strict_secret: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
+    #: Signs sessions and links; without it there are no web pages. All processes have the same.
+    secret_key: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
+    #: Where workspaces have sub-domains: example.com for https://acme.example.com/.
+    base_domain: str | None = Field(default=None, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")
+    #: What people write into the address bar, for links and snippets, such as https://qa.example.com.
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    #: Tries to sign in from one client address, per process; 0: as many as it likes.
+    sign_ins_per_minute: int = Field(default=20, ge=0)
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.

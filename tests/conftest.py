@@ -8,9 +8,11 @@ import itertools
 import json
 import os
 import secrets
+import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +36,41 @@ if TYPE_CHECKING:
     from tenancy.session import WorkspaceConnection
 
 MISSING = 987_654_321
+FIGURE = "figure: "
+SECRET_KEY = "signs sessions in tests: thirty-two characters or more"
 # The service closes connections that are idle for longer than 75 seconds.
 _KEPT_SECONDS = 60
 # With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
 STRICT = os.environ.get("TEST_STRICT") == "1"
 STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
+# What a shell runs in the background starts with it ignored, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def figure(record_property):
+    """Adds to one of the figures that the run ends with, whichever process the test runs in."""
+    figures: Counter[str] = Counter()
+
+    def add(what: str, number: int = 1) -> None:
+        figures[what] += number
+
+    yield add
+    for what, number in figures.items():
+        record_property(FIGURE + what, number)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the tests tried, added up over all of them."""
+    figures: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        # The last report of a test has all that was recorded.
+        if getattr(report, "when", None) == "teardown":
+            figures.update({name: number for name, number in report.user_properties if name.startswith(FIGURE)})
+    if figures:
+        terminalreporter.section("figures")
+        for what, number in sorted(figures.items()):
+            terminalreporter.write_line(f"{number:>10,} {what.removeprefix(FIGURE)}")
 
 
 @pytest.fixture(scope="session")
@@ -233,7 +265,9 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
 def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""
     # Tests are busier than anybody is; those of the limits set them.
-    settings = {"calls_per_second": 0, "wrong_keys_per_minute": 0} | settings
+    settings = {
+        "calls_per_second": 0, "wrong_keys_per_minute": 0, "sign_ins_per_minute": 0, "secret_key": SECRET_KEY,
+    } | settings  # fmt: skip
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()
     loop = asyncio.new_event_loop()

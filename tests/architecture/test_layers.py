@@ -28,11 +28,16 @@ ALLOWED = {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.sql",
         "service.calls",
     },
-    "service.mcp": {"service.calls"},
+    "service.limits": set(),
+    "service.mcp": {"service.calls", "service.limits"},
     "service.web": {
-        "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.settings",
+        "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.limits",
+        "service.settings",
     },
-    "service.app": {"tenancy", "migrations", "service.tools", "service.mcp", "service.settings", "service"},
+    "service.app": {
+        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
+        "service",
+    },
     "service.server": {"tenancy", "service.app", "service.settings"},
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",

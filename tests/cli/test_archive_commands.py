@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 
 import pytest
 from typer.testing import CliRunner
@@ -176,6 +177,17 @@ async def waiting(admin, what: str, process: subprocess.Popen[bytes]) -> None:
         await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def locked(url: str, table: str):
+    """Keep everybody from *table* while the block runs."""
+    holder = await connect(url, name="holder")
+    try:
+        await holder.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    finally:
+        holder.terminate()
+
+
 async def alone(admin) -> None:
     """Return when nobody else is in the database."""
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -197,21 +209,21 @@ async def test_killed_with_all_but_the_last_done_leaves_nothing(killed, database
     admin, url = database
     sent, code, arguments = killed
     before, made = await slugs(admin), await schemas(admin)
-    holder = await connect(url, name="holder")
-    await holder.execute("BEGIN; LOCK TABLE control.operations IN ACCESS EXCLUSIVE MODE")
-    with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
-        [*COMMAND, *(one.format(archive=archive) for one in arguments)],
-        env=environment({"DATABASE_URL": url, "TMPDIR": str(tmp_path)}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        try:
-            await waiting(admin, "INSERT INTO control.operations", process)
-            process.send_signal(sent)
-            _, stderr = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
+    async with locked(url, "control.operations"):
+        with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
+            [*COMMAND, *(one.format(archive=archive) for one in arguments)],
+            env=environment({"DATABASE_URL": url, "TMPDIR": str(tmp_path)}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                await waiting(admin, "INSERT INTO control.operations", process)
+                process.send_signal(sent)
+                _, stderr = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
     assert process.returncode == code
     assert b"Traceback" not in stderr
-    await holder.close()
     await alone(admin)
     assert (await slugs(admin), await schemas(admin)) == (before, made)
     assert list(tmp_path.iterdir()) == []
@@ -220,19 +232,19 @@ async def test_killed_with_all_but_the_last_done_leaves_nothing(killed, database
 async def test_stopped_backup_leaves_no_file(database, tmp_path):
     admin, url = database
     schema = next(one.schema_name for one in await list_workspaces(admin) if one.slug == "demo")
-    holder = await connect(url, name="holder")
-    await holder.execute(f"BEGIN; LOCK TABLE {schema}.results IN ACCESS EXCLUSIVE MODE")
-    with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
-        [*COMMAND, "backup", "demo", str(tmp_path / "stopped.zip")],
-        env=environment({"DATABASE_URL": url}), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        try:
-            await waiting(admin, "results", process)
-            assert [file.suffix for file in tmp_path.iterdir()] == [".partial"]
-            process.terminate()
-            _, stderr = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-    await holder.close()
+    async with locked(url, f"{schema}.results"):
+        with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
+            [*COMMAND, "backup", "demo", str(tmp_path / "stopped.zip")],
+            env=environment({"DATABASE_URL": url}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                await waiting(admin, "results", process)
+                assert [file.suffix for file in tmp_path.iterdir()] == [".partial"]
+                process.terminate()
+                _, stderr = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
     assert (process.returncode, b"Traceback" in stderr) == (130, False)
     assert list(tmp_path.iterdir()) == []

@@ -260,10 +260,11 @@ async def close(agent: Agent, known: Known) -> None:
 class Done:
     tenant: Any
     known: Known
+    figures: dict[str, int]
 
 
 @pytest.fixture(scope="module")
-async def done(world, pytestconfig):
+async def done(world):
     """The agent's work, done with one key in a workspace of its own."""
     connection = await connect(world.admin_url, name="the test server")
     tenant = await make_tenant(connection, "agent", host=world.host, port=world.port)
@@ -286,12 +287,12 @@ async def done(world, pytestconfig):
             len(tool["name"] + tool["description"] + json.dumps(tool["inputSchema"], separators=(",", ":")))
             for tool in shown
         )
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(  # noqa: T201 - the numbers are worth seeing in every run
-            f"\nscripted agent: {agent.calls.total()} calls, {agent.characters / 4:,.0f} tokens of results, "
-            f"{catalogue / 4:,.0f} tokens of tools"
-        )
-    return Done(tenant, known)
+    figures = {
+        "scripted agent: calls": agent.calls.total(),
+        "scripted agent: tokens of results": agent.characters // 4,
+        "scripted agent: tokens of tools": catalogue // 4,
+    }
+    return Done(tenant, known, figures)
 
 
 @pytest.fixture
@@ -328,8 +329,10 @@ async def test_a_run_says_of_itself_what_was_recorded(done, as_lead, run):
         assert [item["caseId"] for item in failed] == known.failed(run)
 
 
-async def test_the_cycle_is_complete_and_has_both_runs(done, as_lead):
+async def test_the_cycle_is_complete_and_has_both_runs(done, as_lead, figure):
     known = done.known
+    for what, number in done.figures.items():
+        figure(what, number)
     async with as_lead() as agent:
         [cycle] = (await agent("get_cycles"))["items"]
         both = list(known.outcomes.values())

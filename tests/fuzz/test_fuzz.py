@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 IS_LONG = "FUZZ_CASES" in os.environ
 CASES = int(os.environ.get("FUZZ_CASES", "20000"))
+SENT = "fuzz cases sent"
 FUZZ = settings(
     max_examples=max(1, CASES // 10 // len(TOOLS)),
     deadline=None,
@@ -89,19 +90,20 @@ def check_post(client: Client, body: bytes, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=TOOL_IDS)
-def test_arguments(tool, target):
+def test_arguments(tool, target, figure):
     client, ids = target
 
     @FUZZ
     @given(arguments(tool, ids))
     def run(sent):
         check_call(client, tool, sent)
+        figure(SENT)
 
     run()
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=TOOL_IDS)
-def test_envelopes(tool, target):
+def test_envelopes(tool, target, figure):
     client, _ = target
 
     @FUZZ
@@ -109,6 +111,7 @@ def test_envelopes(tool, target):
     def run(sent):
         body, headers = sent
         check_post(client, body, headers)
+        figure(SENT)
 
     run()
 
@@ -121,22 +124,24 @@ def seeds(tool: Tool, what: str) -> Iterator[Random]:
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=TOOL_IDS)
-def test_mutated_arguments(tool, target):
+def test_mutated_arguments(tool, target, figure):
     client, ids = target
     for random in seeds(tool, "arguments"):
         sent = right_arguments(tool, ids)
         for _ in range(random.randint(1, 3)):
             sent = mutated(random, sent)
         check_call(client, tool, sent)
+        figure(SENT)
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=TOOL_IDS)
-def test_mutated_bytes(tool, target):
+def test_mutated_bytes(tool, target, figure):
     client, ids = target
     call = {"name": tool.name, "arguments": right_arguments(tool, ids)}
     body = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": call}).encode()
     for random in seeds(tool, "bytes"):
         check_post(client, mutated_bytes(random, body), {})
+        figure(SENT)
 
 
 def test_the_service_is_as_well_as_before(target):

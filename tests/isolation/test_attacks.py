@@ -43,13 +43,15 @@ def gateway(place):
 
 @pytest.mark.parametrize("method", READS)
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_facade_and_database_together_refuse(name, method, place):
+async def test_facade_and_database_together_refuse(name, method, place, figure):
     await facade_refuses(place, name, method)
+    figure("escapes tried and refused")
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if ATTACKS[name].by_database])
-async def test_database_alone_refuses(name, place):
+async def test_database_alone_refuses(name, place, figure):
     await database_refuses(place, name)
+    figure("escapes tried and refused")
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if not ATTACKS[name].by_database])

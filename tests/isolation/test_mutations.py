@@ -307,6 +307,9 @@ async def copy(watched_server, template):
     await root.close()
 
 
+KILLED = f"protections removed and found missing, of {len(MUTATIONS) + len(CODE_MUTATIONS)}"
+
+
 async def got_through(place: Place, checks: tuple[Check, ...]) -> list[str]:
     """Return the checks that are not passed."""
     found = []
@@ -320,7 +323,7 @@ async def got_through(place: Place, checks: tuple[Check, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("measure", MUTATIONS)
-async def test_attack_gets_through_without(measure, copy):
+async def test_attack_gets_through_without(measure, copy, figure):
     place, database, admin = copy
     mutation = MUTATIONS[measure]
     make, undo = (text.format(own=place.own, other=place.other, database=database) for text in mutation[::2])
@@ -333,6 +336,7 @@ async def test_attack_gets_through_without(measure, copy):
         await admin.execute(undo)
     print(f"without {measure}: {'; '.join(through)}")  # noqa: T201 - with -s, the table of what each measure is for
     assert len(through) == len(mutation.checks)
+    figure(KILLED)
 
 
 @pytest.fixture
@@ -352,7 +356,7 @@ def mutated_session(monkeypatch):
 
 
 @pytest.mark.parametrize("measure", CODE_MUTATIONS)
-async def test_attack_gets_through_without_in_the_code(measure, copy, mutated_session):
+async def test_attack_gets_through_without_in_the_code(measure, copy, mutated_session, figure):
     place, *_ = copy
     mutation = CODE_MUTATIONS[measure]
     await mutation.check(place)
@@ -360,6 +364,7 @@ async def test_attack_gets_through_without_in_the_code(measure, copy, mutated_se
     changed = replace(place, gateway=gateway)
     with pytest.raises(mutation.fails):
         await mutation.check(changed)
+    figure(KILLED)
 
 
 @pytest.mark.parametrize("measure", COVERED)
