@@ -212,7 +212,7 @@ def _column(look: Look, *, x: float, y: float, width: float, height: float) -> M
 
 
 def _grid() -> list[Markup]:
-    line = Markup('<line class="grid" x1="0" y1="{0}" x2="100%" y2="{0}"/>')
+    line = Markup('<line class="rule" x1="0" y1="{0}" x2="100%" y2="{0}"/>')
     return [line.format(_number(0.5 + (_CHART_HEIGHT - 1) * part / 4)) for part in range(5)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quart import Response, request
 
 from service.limits import Buckets
-from service.web import home
+from service.web import workspace
 from service.web.addresses import PREFIX, STATIC, SubDomains, root_of
 from service.web.faults import not_found
 from service.web.sessions import REMEMBERED, WorkspaceSessions, is_secure
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tenancy.session import Gateway
 
 #: The modules of pages, whose import declares them.
-PAGES = (home,)
+PAGES = (*workspace.PAGES,)
 
 _LARGEST_FORM = 256 * 1024
 _HEADERS = {
@@ -64,6 +64,7 @@ def install(app: Quart, gateway: Gateway, settings: Settings, *, schema_versions
         schema_versions=schema_versions,
         sign_ins=Buckets(burst=settings.sign_ins_per_minute, per_second=settings.sign_ins_per_minute / 60),
     )
+    workspace.teach(environment)
     app.register_blueprint(workspace_pages, url_prefix=f"{PREFIX}<slug>")
     _add_shared_routes(app)
 
