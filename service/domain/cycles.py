@@ -14,7 +14,7 @@ from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import asyncpg
 
@@ -56,17 +56,15 @@ async def get_cycle(work: Work, project_id: int, cycle_id: int) -> Document:
     return document
 
 
-async def counts_by_cycle(work: Work, project_id: int, cycles: Sequence[Document]) -> dict[int, dict[str, int]]:
-    """Return the cases of the runs in each of the *cycles* and below it, by status; *cycles* are all that there are."""
-    counts: dict[int, dict[str, int]] = {cycle["id"]: {} for cycle in cycles}
-    above = {cycle["id"]: cycle.get("parentId") for cycle in cycles}
-    for row in await work.connection.fetch(_SQL["counts_by_cycle"], project_id):
-        cycle_id: int | None = row["cycle_id"]
-        while cycle_id in counts:
-            of_cycle = counts[cycle_id]
-            of_cycle[row["status"]] = of_cycle.get(row["status"], 0) + row["cases"]
-            cycle_id = above[cycle_id]
-    return counts
+async def cycles_with_counts(work: Work, project_id: int) -> list[Document]:
+    """Return all cycles, parents before children, with the cases of the runs in each and below it by status."""
+    rows = await work.connection.fetch(_SQL["cycles"], project_id)
+    return [{**row["document"], "counts": row["counts"]} for row in rows]
+
+
+async def cycle_names(work: Work, project_id: int) -> dict[int, str]:
+    """Return the names of the cycles by id, the latest to start first."""
+    return {row["id"]: row["name"] for row in await work.connection.fetch(_SQL["names"], project_id)}
 
 
 async def create_cycle(

@@ -153,7 +153,7 @@ async def _case(
         editing=editing or visit.number("edit"),
         draft=draft,
         fault=fault,
-        keys=await visit.key_labels(_keys(below, document)),
+        key_ids=_keys(below, document),
         may_comment=visit.may(Permission.ADD_COMMENTS),
         may_manage=visit.may(Permission.MANAGE_COMMENTS),
         **below,

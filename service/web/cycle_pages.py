@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.access import Permission
 from service.domain.configuration import status_looks
-from service.domain.cycles import COMPLETED, counts_by_cycle, get_cycle, list_cycles
+from service.domain.cycles import COMPLETED, cycles_with_counts, get_cycle
 from service.domain.runs import list_runs
 from service.web.looks import looks_of
 from service.web.visitors import page
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 @page("/projects/<int:project_id>/cycles", needs=[Permission.VIEW_CYCLES])
 async def cycles(visit: Visit, project_id: int) -> Response:
     """Show the open cycles and the completed ones, each with those below it."""
-    found = await list_cycles(visit.work, project_id)
-    tree = list(_tree(found["items"], None, 1))
-    roots = {item["id"]: item["state"] == COMPLETED for item in found["items"] if "parentId" not in item}
+    found = await cycles_with_counts(visit.work, project_id)
+    tree = list(_tree(found, None, 1))
+    roots = {item["id"]: item["state"] == COMPLETED for item in found if "parentId" not in item}
     return await visit.render(
         "cycles.html",
         opened=[item for item in tree if not roots[item["root"]]],
         completed=[item for item in tree if roots[item["root"]]],
-        counts=await counts_by_cycle(visit.work, project_id, found["items"]),
         looks=looks_of(await status_looks(visit.work)),
-        truncated=found.get("truncated"),
     )
 
 
@@ -40,7 +38,7 @@ async def cycles(visit: Visit, project_id: int) -> Response:
 async def cycle(visit: Visit, project_id: int, cycle_id: int) -> Response:
     """Show a cycle with the cycles below it, and the runs of all of them."""
     found = await get_cycle(visit.work, project_id, cycle_id)
-    others = (await list_cycles(visit.work, project_id))["items"]
+    others = await cycles_with_counts(visit.work, project_id)
     runs: Document | None = None
     if visit.may(Permission.VIEW_TEST_RUNS):
         runs = await list_runs(visit.work, project_id, cycle_id=cycle_id, cursor=visit.text("cursor"))
@@ -49,7 +47,7 @@ async def cycle(visit: Visit, project_id: int, cycle_id: int) -> Response:
         cycle=found,
         above=_above(others, found),
         below=list(_tree(others, cycle_id, 1)),
-        counts=await counts_by_cycle(visit.work, project_id, others),
+        counts=next(other["counts"] for other in others if other["id"] == cycle_id),
         runs=runs,
         looks=looks_of(await status_looks(visit.work)),
     )

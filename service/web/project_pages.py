@@ -76,7 +76,7 @@ async def dashboard(visit: Visit, project_id: int) -> Response:
         pass_rate=_pass_rate(days),
         looks=looks_of(await status_looks(visit.work)),
         activity=activity,
-        keys=await visit.key_labels({entry["apiKeyId"] for entry in activity if "apiKeyId" in entry}),
+        key_ids={entry["apiKeyId"] for entry in activity if "apiKeyId" in entry},
         sees_coverage=_sees_coverage(visit),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from service.access import Permission
 from service.domain.configuration import list_environments, status_looks
-from service.domain.cycles import list_cycles
+from service.domain.cycles import cycle_names
 from service.domain.run_summaries import count_without_defect, failed_cases
 from service.domain.runs import get_run, list_runs, run_document
 from service.web.looks import looks_of
@@ -38,7 +38,7 @@ async def runs(visit: Visit, project_id: int) -> Response:
         "runs.html",
         found=found,
         looks=looks_of(await status_looks(visit.work)),
-        cycles=(await list_cycles(visit.work, project_id))["items"],
+        cycles=await cycle_names(visit.work, project_id),
         environments=(await list_environments(visit.work, project_id, context="RUNS"))["items"],
     )
 
@@ -60,7 +60,7 @@ async def run(visit: Visit, project_id: int, run_id: int) -> Response:
         "run.html",
         run=found,
         statuses=[known for known in statuses if known["name"] in found["counts"]],
-        failures=await failed_cases(visit.work, run_id, without_defect=False),
+        failures=(await failed_cases(visit.work, run_id, without_defect=False))[:_FAILURES],
         **await _progress(visit, found, statuses),
     )
 

@@ -152,6 +152,7 @@ class Visit(Guest):
         self.user = user
         self.work = work
         self._project_id = project_id
+        self._page: tuple[str, dict[str, Any]] | None = None
 
     def may(self, permission: str) -> bool:
         """Return whether the visitor holds *permission* in the project of the page."""
@@ -161,9 +162,22 @@ class Visit(Guest):
         """Return whether the visitor's access level is *level* or above."""
         return _LEVELS.index(self.user.access_level) >= _LEVELS.index(level)
 
-    async def key_labels(self, key_ids: Iterable[int]) -> dict[int, str]:
-        """Return the labels of these API keys."""
-        return await self.web.accounts.name_keys(self.session, key_ids)
+    async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """Return the page that the template makes of *context*, and of *keys*: the labels of the API keys *key_ids*.
+
+        It is made when the transaction has ended: labels take another connection, and rendering needs none.
+        """
+        self._page = template, context
+        return Response(status=status)
+
+    async def finish(self, answer: Response) -> Response:
+        """Return *answer* with the page that it stands for, if it does."""
+        if self._page is None:
+            return answer
+        template, context = self._page
+        key_ids: Iterable[int] = context.pop("key_ids", ())
+        keys = await self.web.accounts.name_keys(self.session, key_ids) if key_ids else {}
+        return await super().render(template, status=answer.status_code, **context, keys=keys)
 
     def _frame(self) -> dict[str, Any]:
         frame = super()._frame() | {"user": self.user, "may": self.may, "has_level": self.has_level}
@@ -228,7 +242,7 @@ def page(
                 connection.rollback_only = form and answer.status_code >= 400  # noqa: PLR2004
                 if not connection.rollback_only:
                     await write(connection, actor, work.changes)
-                return answer
+            return await visit.finish(answer)
 
         _add(path, handler, serve, form=form)
         return handler
