@@ -12,7 +12,7 @@ from service.domain.projects import get_project, list_projects
 from service.domain.runs import list_runs
 from service.web.charts import Day
 from service.web.looks import looks_of
-from service.web.visitors import page
+from service.web.visitors import TABS, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ async def projects(visit: Visit) -> Response:
         active=[project for project in found if not project["completed"]],
         completed=[project for project in found if project["completed"]],
         figures=figures,
+        starts={project["id"]: _start(project) for project in found},
     )
 
 
@@ -90,6 +91,11 @@ async def coverage(visit: Visit, project_id: int) -> Response:
     layout = "part.html" if visit.text("part") else "project.html"
     gaps = (await coverage_gaps(visit.work, project_id))["gaps"]
     return await visit.render("coverage.html", layout=layout, gaps=gaps)
+
+
+def _start(project: Document) -> str | None:
+    """Return the first page of a project that the visitor may see, None if there is none."""
+    return next((path for path, _, needed in TABS if needed in project["permissions"]), None)
 
 
 def _sees_coverage(visit: Visit) -> bool:

@@ -40,7 +40,7 @@ _LOG = structlog.get_logger()
 _LARGEST = 2**63 - 1
 _LEVELS = ("REGULAR_USER", "PROJECT_ADMIN", "TENANT_ADMIN")
 #: The tabs of a project, and what one needs to see each.
-_TABS = (
+TABS = (
     ("", "Dashboard", Permission.VIEW_DASHBOARD),
     ("/cases", "Test cases", Permission.VIEW_TEST_CASES),
     ("/runs", "Runs", Permission.VIEW_TEST_RUNS),
@@ -188,7 +188,7 @@ class Visit(Guest):
                 "project": {"id": self._project_id, "name": self.user.project},
                 "project_tabs": [
                     Tab(name=name, address=here + path, is_current=self._is_current(here, path))
-                    for path, name, needed in _TABS
+                    for path, name, needed in TABS
                     if self.may(needed)
                 ],
             }
