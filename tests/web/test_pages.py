@@ -291,13 +291,13 @@ async def test_a_page_needs_its_permissions_and_no_other(probe, stage, page):
 
 
 async def test_only_tabs_that_one_may_open_are_shown_and_all_links_lead_on(probe, stage):
-    for held in PAGES.values():
+    for held in set(PAGES.values()):
         visitor = await probe(held)
         reachable = [page for page, needed in PAGES.items() if set(needed) <= set(held)]
-        for page in reachable:
-            for link in looked_at(visitor.get(stage.path(page)).body).links():
-                if link.startswith(visitor.root) and f"projects/{stage.project}" in link:
-                    assert visitor.get(link.removeprefix(f"{visitor.root}/")).status == 200, (held, page, link)
+        links = {link for page in reachable for link in looked_at(visitor.get(stage.path(page)).body).links()}
+        for link in links:
+            if link.startswith(f"{visitor.root}/projects/"):
+                assert visitor.get(link.removeprefix(f"{visitor.root}/")).status == 200, (held, link)
 
 
 async def test_the_dashboard_tells_nothing_of_what_one_may_not_see(probe, stage):
