@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quart import Quart
 
@@ -17,6 +17,7 @@ from service.mcp.http import Endpoint, install_error_answers
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
 from service.web.install import install as install_pages
+from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.session import Gateway
@@ -43,7 +44,9 @@ def create_app(settings: Settings) -> Quart:
     host = ToolHost(gateway, TOOLS, schema_versions=schema_versions)
     app = Quart("service", static_folder=None)
     install_error_answers(app)
-    install_pages(app, gateway, settings, schema_versions=schema_versions)
+    # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
+    accounts_pool = _pool(settings, size=max(2, settings.pool_size // 4))
+    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, schema_versions=schema_versions)
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
@@ -67,22 +70,26 @@ def create_app(settings: Settings) -> Quart:
 
     @app.after_serving
     async def close() -> None:
-        for pool in pools:
+        for pool in (*pools, accounts_pool):
             await pool.close()
 
     return app
 
 
-def _pools(settings: Settings) -> list[Pool]:
-    """Return the pool of the service's login; in strict mode, that of the workspaces' logins after it."""
-    make = partial(
-        Pool,
+def _pool(settings: Settings, **options: Any) -> Pool:
+    return Pool(
         settings.service_database_url.get_secret_value(),
         wait_seconds=settings.pool_wait_seconds,
         renew_after=settings.pool_renew_after,
         statement_cache_size=settings.statement_cache_size,
         command_timeout=2 * settings.statement_timeout_ms / 1000,
+        **options,
     )
+
+
+def _pools(settings: Settings) -> list[Pool]:
+    """Return the pool of the service's login; in strict mode, that of the workspaces' logins after it."""
+    make = partial(_pool, settings)
     if settings.strict_secret is None:
         return [make(size=settings.pool_size)]
     logins = StrictLogins(settings.strict_secret.get_secret_value())

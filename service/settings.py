@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
     #: Tries to sign in from one client address, per process; 0: as many as it likes.
     sign_ins_per_minute: int = Field(default=20, ge=0)
+    #: Mail for forgotten passwords; without a host none is sent, and operators make the links.
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -76,6 +83,18 @@ def strict_secret() -> str | None:
     if secret is not None and len(secret) < SHORTEST_SECRET:
         raise SettingsError(f"Setting {_PREFIX}STRICT_SECRET: use {SHORTEST_SECRET} characters or more.")
     return secret
+
+
+def link_settings() -> tuple[str, str | None, str | None]:
+    """Return the secret key, the base domain and the public URL, for commands that make links and need no more."""
+    secret, base_domain, public_url = (
+        os.environ.get(f"{_PREFIX}{name}") or None for name in ("SECRET_KEY", "BASE_DOMAIN", "PUBLIC_URL")
+    )
+    if secret is None or len(secret) < SHORTEST_SECRET:
+        raise SettingsError(
+            f"Setting {_PREFIX}SECRET_KEY: give the service's, of {SHORTEST_SECRET} characters or more: it signs links."
+        )
+    return secret, base_domain, public_url
 
 
 def read_settings(**given: object) -> Settings:

@@ -31,3 +31,14 @@ async def find_visitor(
     """Return the user if they are active, with what they may do in the project."""
     row = await connection.fetchrow(_SQL["visitor"], user_id, project_id)
     return Visitor(**{**row, "permissions": frozenset(row["permissions"])}) if row else None
+
+
+async def active_user(connection: WorkspaceConnection, email: str) -> int | None:
+    """Return the id of the active user with that e-mail."""
+    user_id: int | None = await connection.fetchval(_SQL["active_user"], email.strip())
+    return user_id
+
+
+async def rename_self(connection: WorkspaceConnection, user_id: int, name: str) -> None:
+    """Let the user be called *name*, if they are active."""
+    await connection.execute(_SQL["rename_self"], user_id, name)

@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING
 
 from quart import Response, request
 
+from service.domain.passwords import prepare
 from service.limits import Buckets
-from service.web import workspace
+from service.links import Signer
+from service.mail import Mailer
+from service.web import passwords, profile, sign_in, workspace
 from service.web.addresses import PREFIX, STATIC, SubDomains, root_of
 from service.web.faults import not_found
 from service.web.sessions import REMEMBERED, WorkspaceSessions, is_secure
 from service.web.templating import environment, static_answer
 from service.web.visitors import Web, see_other, workspace_pages
-from tenancy.accounts import Accounts
 
 if TYPE_CHECKING:
     from quart import Quart
 
     from service.settings import Settings
+    from tenancy.accounts import Accounts
     from tenancy.session import Gateway
 
 #: The modules of pages, whose import declares them.
-PAGES = (*workspace.PAGES,)
+PAGES = (*workspace.PAGES, sign_in, passwords, profile)
 
 _LARGEST_FORM = 256 * 1024
 _HEADERS = {
@@ -39,10 +42,14 @@ _HEADERS = {
     # What a workspace's pages show is not to be found in a browser's cache after signing out.
     "Cache-Control": "no-store",
 }
+#: Mails to one user, in how many seconds.
+_RESETS, _RESETS_SECONDS = 3, 15 * 60
 _HSTS = "max-age=31536000"
 
 
-def install(app: Quart, gateway: Gateway, settings: Settings, *, schema_versions: frozenset[str]) -> None:
+def install(
+    app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, schema_versions: frozenset[str]
+) -> None:
     """Serve the pages. Without a secret key nobody can be signed in, so there are none."""
     if settings.secret_key is None:
         return
@@ -59,14 +66,19 @@ def install(app: Quart, gateway: Gateway, settings: Settings, *, schema_versions
     )
     app.extensions["web"] = Web(
         gateway=gateway,
-        accounts=Accounts(gateway),
+        accounts=accounts,
         settings=settings,
         schema_versions=schema_versions,
+        signer=Signer(app.secret_key),
+        mailer=Mailer(settings),
+        resets=Buckets(burst=_RESETS, per_second=_RESETS / _RESETS_SECONDS),
         sign_ins=Buckets(burst=settings.sign_ins_per_minute, per_second=settings.sign_ins_per_minute / 60),
     )
     workspace.teach(environment)
     app.register_blueprint(workspace_pages, url_prefix=f"{PREFIX}<slug>")
     _add_shared_routes(app)
+
+    app.before_serving(prepare)
 
     @app.after_request
     async def secure(response: Response) -> Response:

@@ -48,13 +48,18 @@ class WorkspaceSessions(SecureCookieSessionInterface):
         return root_of(request.scope, slug) or "/"
 
     def get_cookie_secure(self, _: Quart) -> bool:
-        """Return whether the cookie travels over TLS only: always but on one's own machine."""
-        return is_secure() or not is_loopback(request.host)
+        """Return whether the cookie travels over TLS only."""
+        return is_cookie_secure()
 
 
 def is_secure() -> bool:
     """Return whether the browser speaks TLS, with us or with the proxy before us."""
     return request.scheme == "https" or request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+
+
+def is_cookie_secure() -> bool:
+    """Return whether a cookie travels over TLS only: always but on one's own machine."""
+    return is_secure() or not is_loopback(request.host)
 
 
 def begin(place: Place, *, user_id: int, stamp: str, remember: bool) -> None:

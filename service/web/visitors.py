@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from service.domain.visitors import Visitor
     from service.limits import Buckets
+    from service.links import Signer
+    from service.mail import Mailer
     from service.settings import Settings
     from tenancy.accounts import Accounts, Place, Session
     from tenancy.session import Gateway
@@ -60,7 +62,10 @@ class Web:
     accounts: Accounts
     settings: Settings
     schema_versions: frozenset[str]
+    signer: Signer
+    mailer: Mailer
     sign_ins: Buckets
+    resets: Buckets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

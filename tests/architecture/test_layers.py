@@ -29,10 +29,13 @@ ALLOWED = {
         "service.calls",
     },
     "service.limits": set(),
+    "service.links": set(),
+    "service.snippets": set(),
+    "service.mail": {"service.settings"},
     "service.mcp": {"service.calls", "service.limits"},
     "service.web": {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.limits",
-        "service.settings",
+        "service.links", "service.mail", "service.settings", "service.snippets",
     },
     "service.app": {
         "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
@@ -41,7 +44,7 @@ ALLOWED = {
     "service.server": {"tenancy", "service.app", "service.settings"},
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
-        "service.settings",
+        "service.settings", "service.links", "service.snippets",
     },
 }  # fmt: skip
 
