@@ -168,7 +168,7 @@ class Visit(Guest):
         return _LEVELS.index(self.user.access_level) >= _LEVELS.index(level)
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """Return the page that the template makes of *context*, and of *keys*: the labels of the API keys *key_ids*.
+        """Return the page that the template makes of *context*; of the API keys *key_ids* it has *key_labels*.
 
         It is made when the transaction has ended: labels take another connection, and rendering needs none.
         """
@@ -180,9 +180,9 @@ class Visit(Guest):
         if self._page is None:
             return answer
         template, context = self._page
-        key_ids: Iterable[int] = context.pop("key_ids", ())
-        keys = await self.web.accounts.name_keys(self.session, key_ids) if key_ids else {}
-        return await super().render(template, status=answer.status_code, **context, keys=keys)
+        key_ids: Iterable[int] = context.get("key_ids", ())
+        labels = await self.web.accounts.name_keys(self.session, key_ids) if key_ids else {}
+        return await super().render(template, status=answer.status_code, key_labels=labels, **context)
 
     def _frame(self) -> dict[str, Any]:
         frame = super()._frame() | {"user": self.user, "may": self.may, "has_level": self.has_level}
