@@ -66,7 +66,7 @@ async def revoke_key(visit: Visit, key_id: int) -> Response:
 
 async def _own(visit: Visit, key_id: int) -> ApiKey:
     for key in await visit.web.accounts.list_own_keys(visit.session):
-        if key.id == key_id and key.revoked_at is None:
+        if key.id == key_id and key.state == "active":
             return key
     raise NotFoundOrDenied
 
@@ -77,7 +77,7 @@ async def _list(visit: Visit, *, status: int = 200, faults: dict[str, str] | Non
     return await visit.render(
         "keys.html",
         status=status,
-        keys=await visit.web.accounts.list_own_keys(visit.session),
+        own_keys=await visit.web.accounts.list_own_keys(visit.session),
         faults=faults or {},
         form=visit.form,
         first=today,
