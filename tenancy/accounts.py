@@ -69,7 +69,10 @@ class Accounts:
                 session and session.user_id,
                 session and session.stamp,
             )
-        return Place(**row) if row else None
+        if row is None:
+            return None
+        is_here = session is not None and session.workspace_id == row["workspace_id"]
+        return Place(**{**row, "signed_in": is_here and row["signed_in"]})
 
     async def admit_sign_in(self, workspace_id: int, email: str) -> bool:
         """Count a try with that e-mail and return whether its password may be looked at: not after too many."""

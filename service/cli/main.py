@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import archive, keys, operate, up
+from service.cli import archive, keys, links, operate, up
 from service.cli.console import fail
 from service.cli.doctor import doctor
 from service.errors import Refused
@@ -31,6 +31,7 @@ app.command()(operate.migrate)
 app.command()(doctor)
 archive.add_commands(operate.workspace)
 app.add_typer(operate.workspace, name="workspace")
+links.add_commands(keys.user)
 app.add_typer(keys.user, name="user")
 app.add_typer(keys.key, name="key")
 

@@ -46,8 +46,10 @@ def password_fault(password: str, *, about: Iterable[str] = ()) -> str:
     if missing := [what for pattern, what in _WANTED if not re.search(pattern, password)]:
         return f"Add {', '.join(missing)}."
     guessed = {word for text in about if len(word := _letters(text)) >= _SHORTEST_WORD} | _COMMON
-    tried = (_letters(password), _letters(password.translate(_LEET)))
-    if any(word in letters and len(letters) - len(word) < _FEW for word in guessed for letters in tried):
+    core = re.sub(r"^[^A-Za-z]+|[^A-Za-z]+$", "", password)
+    tried = (_letters(core), _letters(core.translate(_LEET)))
+    is_word = any(word in letters and len(letters) - len(word) < _FEW for word in guessed for letters in tried)
+    if is_word or len(set(password.lower())) <= _FEW:
         return "This is one of the first that anybody would try: choose another."
     return ""
 

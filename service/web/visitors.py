@@ -323,8 +323,7 @@ async def _place(slug: str, arguments: Mapping[str, Any]) -> Place:
 
 
 def _session_of(place: Place) -> Session | None:
-    claimed = sessions.claimed()
-    return claimed if claimed and place.signed_in and claimed.workspace_id == place.workspace_id else None
+    return sessions.claimed() if place.signed_in else None
 
 
 def _to_sign_in(place: Place) -> Response:

@@ -36,7 +36,7 @@ async def take(room: Showroom, folder: Path) -> None:
             await page.goto(f"{base}/sign-in")
             await save(page, folder / f"sign-in-{look}.png")
             place = {"domain": room.visitor.tenant.host, "path": room.visitor.root}
-            await context.add_cookies([{"name": "session", "value": room.visitor.cookies["session"], **place}])
+            await context.add_cookies([{"name": "session", "value": room.visitor.cookie, **place}])
             for name, path in paths.items():
                 answer = await page.goto(f"{base}/{path}", wait_until="networkidle")
                 assert answer is not None

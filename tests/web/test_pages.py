@@ -184,9 +184,14 @@ def stages(stage, other_stage, foreign_stage):
 
 
 @pytest.fixture(scope="module")
-async def visitors(connection, acme):
-    """The people of acme, signed in, by name."""
-    return {name: await sign_in(connection, acme, person.id) for name, person in acme.people.items()}
+async def visitors(connection, sql, acme):
+    """The people of acme, signed in, by name; another viewer, since that one has no password."""
+    viewer = await sql.value(
+        "INSERT INTO users (email, name, role_id) SELECT 'reads@acme.example', 'Reads', r.id FROM roles r "
+        "WHERE r.name = 'Viewer' RETURNING id"
+    )
+    ids = {name: person.id for name, person in acme.people.items()} | {"viewer": viewer}
+    return {name: await sign_in(connection, acme, user) for name, user in ids.items()}
 
 
 @pytest.fixture
