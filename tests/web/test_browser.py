@@ -12,6 +12,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.async_api import async_playwright
 
 from tests.conftest import Client
+from tests.web.stages import PAGES, make_stage
 
 PATIENCE_MS = 20_000
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -146,4 +147,79 @@ async def test_works_without_javascript(chromium, world, acme, passwords):
     await page.get_by_role("link", name="Revoke No script").click()
     await page.get_by_role("button", name="Revoke the key").click()
     await page.get_by_text("is revoked").wait_for()
+    await context.close()
+
+
+@pytest.fixture(scope="module")
+async def stage(sql, acme):
+    client = acme.client()
+    yield await make_stage(sql, client), client
+    client.close()
+
+
+async def test_every_page_of_a_project_is_fit_for_everybody(tab, acme, passwords, stage):
+    page, (project, _) = tab, stage
+    await sign_in(page, acme.people["lead"], passwords)
+    for path in ("", *(project.path(path) for path in PAGES)):
+        # A part of a page is no page.
+        if not path.endswith("/progress"):
+            await page.goto(f"/w/acme/{path}")
+            await look(page)
+
+
+async def test_the_progress_of_a_run_follows_the_agents(tab, acme, passwords, stage):
+    page, (project, client) = tab, stage
+    case = client.call("create_test_case", project=project.project, title="Followed")["id"]
+    run = client.call("start_test_run", project=project.project, title="Followed", caseIds=[case])["id"]
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.goto(f"/w/acme/projects/{project.project}/runs/{run}")
+    await page.get_by_role("row", name="Untested 1 100%").wait_for()
+    await page.evaluate("window.isTheSame = true")
+    client.call("record_test_result", project=project.project, runId=run, caseId=case, statusId="Passed")
+    await page.get_by_role("row", name="Passed 1 100%").wait_for()
+    assert await page.evaluate("window.isTheSame")
+    assert await page.get_by_role("img", name="Cases by status").count() == 1
+
+
+async def test_coverage_comes_after_the_dashboard(tab, acme, passwords, stage):
+    page, (project, _) = tab, stage
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.goto(f"/w/acme/projects/{project.project}")
+    await page.get_by_role("link", name="cases never run").wait_for()
+
+
+async def test_an_empty_place_offers_what_to_ask_for(tab, acme, passwords, sql):
+    page = tab
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.goto(f"/w/acme/projects/{await sql.new_project('Ask')}/cycles")
+    await page.get_by_role("button", name="Copy").click()
+    await page.get_by_role("button", name="Copied").wait_for()
+    assert (await page.evaluate("navigator.clipboard.readText()")).startswith("Create a two-week sprint")
+
+
+async def test_another_workspaces_pages_are_refused(tab, acme, globex, passwords):
+    page = tab
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.goto(f"/w/globex/projects/{globex.project}")
+    assert "/w/globex/sign-in" in page.url
+    answer = await page.goto(f"/w/acme/projects/{globex.project + 5_000_000}")
+    assert answer.status == 404
+
+
+async def test_pages_work_without_javascript(chromium, world, acme, passwords, stage):
+    project, _ = stage
+    context = await chromium.new_context(base_url=f"http://{world.host}:{world.port}", java_script_enabled=False)
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.goto(f"/w/acme/projects/{project.project}")
+    await page.get_by_role("link", name="Show the figures").click()
+    await page.get_by_role("link", name="cases never run").wait_for()
+    await page.goto(f"/w/acme/{project.path('/cases/{case}')}")
+    await page.get_by_label("Add a comment").fill("By hand")
+    await page.get_by_role("button", name="Comment").click()
+    comment = page.locator("ol.comments > li", has_text="By hand")
+    await comment.get_by_text("Delete", exact=True).click()
+    await comment.get_by_role("button", name="Delete this comment").click()
+    await page.get_by_text("The comment was deleted.").wait_for()
     await context.close()

@@ -14,8 +14,7 @@ function keepUpToDate(place) {
       const headers = tag ? { "If-None-Match": tag } : {};
       const answer = await fetch(place.dataset.live, { headers, cache: "no-store", redirect: "error" });
       if (answer.status === 200) {
-        const text = await answer.text();
-        if (tag !== null && tag !== answer.headers.get("ETag")) place.innerHTML = text;
+        place.innerHTML = await answer.text();
         tag = answer.headers.get("ETag");
         pause = POLL;
       } else if (answer.status !== 304) {
