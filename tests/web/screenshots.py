@@ -25,7 +25,9 @@ PERSONAL = {"keys": "profile/keys", "password": "profile/password"}
 async def take(room: Showroom, folder: Path) -> None:
     """Take a picture of each page in each look, and raise if one is wider than the screen or too large a file."""
     base = f"http://{room.visitor.tenant.host}:{room.visitor.tenant.port}{room.visitor.root}"
-    paths = {name: path for name, path in room.paths.items() if name not in NOT_SHOWN} | PERSONAL
+    # Of a case's tabs, the tab is what differs.
+    paths = {name: path + "#more" * ("?tab=" in path) for name, path in room.paths.items() if name not in NOT_SHOWN}
+    paths |= PERSONAL
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--hide-scrollbars"]
