@@ -445,11 +445,11 @@ async def test_keys_are_in_it_only_on_request_and_open_the_restored_workspace(po
 @pytest.fixture
 def next_release(monkeypatch, tmp_path):
     """This release with one more revision, which changes tables that are full."""
-    (tmp_path / "0002_next.py").write_text("""
+    (tmp_path / "next.py").write_text(f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "next", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "next", "{head(Tree.WORKSPACE)}", None, None
 
 
 def upgrade():
