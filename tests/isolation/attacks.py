@@ -47,7 +47,7 @@ ATTACKS = {
     "by regclass": Attack("SELECT '{other}.users'::regclass"),
     "control's table of keys": Attack("SELECT * FROM control.api_keys"),
     "control's table of workspaces": Attack("SELECT * FROM control.workspaces"),
-    "control's function": Attack("SELECT * FROM control.authenticate('x')"),
+    "control's function": Attack("SELECT * FROM control.authenticate_key('x')"),
     "control's other function": Attack("SELECT control.touch_key(1)"),
     "control's hashes of passwords": Attack("SELECT * FROM control.passwords"),
     "control's function for a hash": Attack("SELECT * FROM control.read_password(1, 1)"),

@@ -174,7 +174,7 @@ MUTATIONS = {
         through_facade("qualified name", "by regclass", "qualified sequence"),
     ),
     "not control's functions": Mutation(
-        "GRANT USAGE ON SCHEMA control TO {own}; GRANT EXECUTE ON FUNCTION control.authenticate(bytea) TO {own}; "
+        "GRANT USAGE ON SCHEMA control TO {own}; GRANT EXECUTE ON FUNCTION control.authenticate_key(bytea) TO {own}; "
         "GRANT EXECUTE ON FUNCTION control.touch_key(bigint), control.read_password(bigint, bigint) TO {own}",
         through_facade("control's function", "control's other function", "control's function for a hash"),
     ),

@@ -7,7 +7,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# No release has ever read or written the column, so any works without it.
+# No release has ever read or written the column, so all do without it and with it.
+compatible_from = "0001"
 serves_from = "0001"
 
 
