@@ -61,9 +61,20 @@ def head(tree: Tree) -> str:
 
 
 @functools.cache
-def known(tree: Tree) -> frozenset[str]:
-    """Return every revision of *tree* that this release knows."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(configuration(tree)).walk_revisions())
+def known(tree: Tree, since: str = "base") -> frozenset[str]:
+    """Return every revision of *tree* that this release knows, from *since* on."""
+    scripts = ScriptDirectory.from_config(configuration(tree)).walk_revisions(since)
+    return frozenset(script.revision for script in scripts)
+
+
+@functools.cache
+def declared(revision: str, name: str) -> str:
+    """Return what a *revision* of the workspace tree declares as *name*."""
+    module = ScriptDirectory.from_config(configuration(Tree.WORKSPACE)).get_revision(revision).module
+    value = getattr(module, name, None)
+    if value not in known(Tree.WORKSPACE):
+        raise RuntimeError(f"revision {revision} declares no {name} that is a revision of the workspace tree")
+    return str(value)
 
 
 @functools.cache

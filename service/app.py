@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from quart import Quart
 
-from migrations.trees import Tree, head
 from service import __version__
 from service.limits import Throttle
 from service.mcp.call_log import CallLog
@@ -20,6 +19,7 @@ from service.web.install import install as install_pages
 from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tenancy.strict import StrictLogins
 
@@ -40,13 +40,13 @@ def create_app(settings: Settings) -> Quart:
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
-    schema_versions = frozenset({head(Tree.WORKSPACE)})
-    host = ToolHost(gateway, TOOLS, schema_versions=schema_versions)
+    release = this_release()
+    host = ToolHost(gateway, TOOLS, release=release)
     app = Quart("service", static_folder=None)
     install_error_answers(app)
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
     accounts_pool = _pool(settings, size=max(2, settings.pool_size // 4))
-    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, schema_versions=schema_versions)
+    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,

@@ -25,8 +25,11 @@ class InvalidParams(Exception):  # noqa: N818 - JSON-RPC's name for it
 
 
 class Unavailable(Exception):  # noqa: N818 - says what is the matter
-    """The database cannot be had just now; *retry_after* is in seconds."""
+    """The database, or the caller's workspace, cannot be had just now; *retry_after* is in seconds."""
 
-    def __init__(self, *, retry_after: int = 1) -> None:
-        super().__init__("unavailable")
+    def __init__(
+        self, message: str = "The service is not available just now: try again in a moment.", *, retry_after: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.message = message
         self.retry_after = retry_after

@@ -15,6 +15,7 @@ from service.app import create_app
 from tenancy.connection import connect
 from tenancy.errors import TenancyError
 from tenancy.guard import require_isolation
+from tenancy.release import require_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -96,5 +97,6 @@ async def _require_isolation(settings: Settings) -> None:
     connection = await connect(settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL")
     try:
         await require_isolation(connection)
+        await require_control(connection)
     finally:
         await connection.close()

@@ -34,6 +34,7 @@ class Place:
     name: str
     schema_name: str
     schema_version: str
+    compatible_from: str
     signed_in: bool
 
 
@@ -63,7 +64,7 @@ class Accounts:
         """Return the active workspace of that slug, and whether the session holds there."""
         async with self._gateway.control() as connection:
             row = await connection.fetchrow(
-                "SELECT workspace_id, slug, name, schema_name, schema_version, signed_in "
+                "SELECT workspace_id, slug, name, schema_name, schema_version, compatible_from, signed_in "
                 "FROM control.find_workspace($1, $2, $3)",
                 slug,
                 session and session.user_id,

@@ -97,7 +97,7 @@ async def list_keys(admin: asyncpg.Connection, *, workspace_id: int, user_id: in
 
 async def is_valid(admin: asyncpg.Connection, key: str, *, workspace_id: int) -> bool:
     """Return whether *key* is a working key of the workspace."""
-    found = await admin.fetchval("SELECT workspace_id FROM control.authenticate($1)", hash_key(key))
+    found = await admin.fetchval("SELECT workspace_id FROM control.authenticate_key($1)", hash_key(key))
     return bool(found == workspace_id)
 
 

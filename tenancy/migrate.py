@@ -11,6 +11,7 @@ from migrations.trees import Tree, head, known, statements
 from tenancy.catalog import list_workspaces
 from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
+from tenancy.release import compatible_from
 from tenancy.roles import CONTROL, OWNER, prepare_database, take_lock
 from tenancy.strict import open_logins
 
@@ -96,7 +97,10 @@ async def _migrate_workspace(admin: asyncpg.Connection, workspace: Workspace) ->
                 await admin.execute(statement)
         await admin.execute("RESET ROLE")
         await admin.execute(
-            "UPDATE control.workspaces SET schema_version = $2 WHERE id = $1", workspace.id, head(Tree.WORKSPACE)
+            "UPDATE control.workspaces SET schema_version = $2, compatible_from = $3 WHERE id = $1",
+            workspace.id,
+            head(Tree.WORKSPACE),
+            compatible_from(head(Tree.WORKSPACE)),
         )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
 _CONTROL_FUNCTIONS = (
-    *("authenticate(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
+    *("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
     *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)", "read_password(bigint, bigint)"),
     *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
     "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",

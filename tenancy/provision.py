@@ -13,6 +13,7 @@ from migrations.trees import Tree, head, statements
 from migrations.workspace.tables import metadata
 from tenancy.catalog import Workspace, check_line, check_slug, note_operation
 from tenancy.errors import TenancyError
+from tenancy.release import compatible_from
 from tenancy.roles import APP, OWNER
 from tenancy.session import as_workspace
 
@@ -87,8 +88,8 @@ def privileges(schema_name: str) -> list[str]:
 async def _register(admin: asyncpg.Connection, *, slug: str, name: str, schema_name: str) -> Workspace:
     row = await admin.fetchrow(
         """
-        INSERT INTO control.workspaces (slug, name, schema_name, schema_version)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO control.workspaces (slug, name, schema_name, schema_version, compatible_from)
+        VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (slug) DO NOTHING
         RETURNING id, slug, name, schema_name, state, schema_version
         """,
@@ -96,6 +97,7 @@ async def _register(admin: asyncpg.Connection, *, slug: str, name: str, schema_n
         name,
         schema_name,
         head(Tree.WORKSPACE),
+        compatible_from(head(Tree.WORKSPACE)),
     )
     if row is None:
         raise TenancyError(f"There is a workspace {slug!r} already: choose another name.")

@@ -35,6 +35,7 @@ class Identity:
     workspace_id: int
     schema_name: str
     schema_version: str
+    compatible_from: str
     user_id: int
     api_key_id: int
 
@@ -142,8 +143,8 @@ class Gateway:
 
     async def _authenticate(self, connection: asyncpg.Connection, key_hash: bytes) -> Identity | None:
         row = await connection.fetchrow(
-            "SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due "
-            "FROM control.authenticate($1)",
+            "SELECT workspace_id, schema_name, schema_version, compatible_from, user_id, api_key_id, touch_due "
+            "FROM control.authenticate_key($1)",
             key_hash,
         )
         if row is None:

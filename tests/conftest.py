@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MISSING = 987_654_321
 FIGURE = "figure: "
 SECRET_KEY = "signs sessions in tests: thirty-two characters or more"
+TABLE = "table: "
 # The service closes connections that are idle for longer than 75 seconds.
 _KEPT_SECONDS = 60
 # With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
@@ -60,17 +61,42 @@ def figure(record_property):
         record_property(FIGURE + what, number)
 
 
+@pytest.fixture
+def row(record_property):
+    """Adds a row, column by column, to one of the tables that the run ends with."""
+
+    def add(table: str, **columns: Any) -> None:
+        record_property(TABLE + table, columns)
+
+    return add
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Print what the tests tried, added up over all of them."""
+    """Print what the tests tried, added up over all of them, and the tables that they filled."""
     figures: Counter[str] = Counter()
+    tables: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         # The last report of a test has all that was recorded.
-        if getattr(report, "when", None) == "teardown":
-            figures.update({name: number for name, number in report.user_properties if name.startswith(FIGURE)})
+        if getattr(report, "when", None) != "teardown":
+            continue
+        for name, value in report.user_properties:
+            if name.startswith(FIGURE):
+                figures[name.removeprefix(FIGURE)] += value
+            elif name.startswith(TABLE):
+                tables[name.removeprefix(TABLE)].append(value)
+    for name, rows in sorted(tables.items()):
+        terminalreporter.section(name)
+        headings = list(rows[0])
+        lines = [headings, *([str(row.get(heading, "")) for heading in headings] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            terminalreporter.write_line(
+                "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            )
     if figures:
         terminalreporter.section("figures")
         for what, number in sorted(figures.items()):
-            terminalreporter.write_line(f"{number:>10,} {what.removeprefix(FIGURE)}")
+            terminalreporter.write_line(f"{number:>10,} {what}")
 
 
 @pytest.fixture(scope="session")

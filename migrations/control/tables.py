@@ -43,6 +43,8 @@ workspaces = Table(
     string("state", 10, default="active"),
     string("schema_version", 32),
     timestamp("created_at"),
+    string("compatible_from", 32, default="0001"),
+    string("migration_error", 500, nullable=True),
     UniqueConstraint("slug"),
     UniqueConstraint("schema_name"),
     not_blank("name"),
@@ -50,7 +52,9 @@ workspaces = Table(
     CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'", name="slug"),
     CheckConstraint("schema_name ~ '^w_[a-z0-9]{4,40}$'", name="schema_name"),
     comment="A customer's workspace: its schema and role have the name schema_name. "
-    "cluster is its placement, null for the default database; schema_version mirrors the schema's own.",
+    "cluster is its placement, null for the default database; schema_version mirrors the schema's own, compatible_from "
+    "is the oldest release (its newest revision) that serves it; migration_error is why the last try to migrate it "
+    "failed.",
 )
 
 api_keys = Table(

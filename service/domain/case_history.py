@@ -1,4 +1,4 @@
-"""The history of a case: what each version changed, and an old version as it was."""
+"""The history of a case: what each version changed, an old version as it was, and every result it ever got."""
 
 from __future__ import annotations
 
@@ -19,19 +19,29 @@ if TYPE_CHECKING:
 _SQL = load(__file__)
 
 _MOST_VERSIONS = 500
+_MOST_RESULTS = 100
 
 
 async def case_with_history(
-    work: Work, project_id: int, ref: CaseRef, *, version: int | None = None, history: bool = False
+    work: Work,
+    project_id: int,
+    ref: CaseRef,
+    *,
+    version: int | None = None,
+    history: bool = False,
+    results: bool = False,
 ) -> Document:
-    """Return a case, as it was in *version* if that is given, and with *history* the list of its versions.
+    """Return a case, as it was in *version* if that is given.
 
-    What belongs to no version is as it is now: links, comments, the latest result.
+    With *history* it has the list of its versions, with *results* that of its results in all runs. What belongs to no
+    version is as it is now: links, comments, results.
     """
     document = await whole_case(work, project_id, ref)
     last = document["version"]
     if version is not None and version != last:
         document = await _at(work, document, version)
+    if results:
+        document |= await _results(work, document["id"])
     if not history:
         return with_links_that_fit(document)
     rows = await work.connection.fetch(_SQL["versions"], document["id"], _MOST_VERSIONS)
@@ -55,6 +65,14 @@ async def version_and_before(
         raise NotFoundOrDenied
     before = await work.connection.fetchrow(_SQL["version"], document["id"], version - 1)
     return before and before["snapshot"], row["snapshot"]
+
+
+async def _results(work: Work, case_id: int) -> Document:
+    rows = await work.connection.fetch(_SQL["results"], case_id, _MOST_RESULTS)
+    results = [row["document"] for row in rows]
+    # A part of an answer, since all else of the case is in it too.
+    shown = results[: fitting(results, LARGEST_ANSWER // 4)]
+    return {"results": shown, "resultCount": rows[0]["total"] if rows else 0}
 
 
 async def _at(work: Work, document: Document, version: int) -> Document:

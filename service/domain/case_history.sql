@@ -46,3 +46,24 @@ FROM (
 JOIN users u ON u.id = v.created_by
 ORDER BY v.version DESC
 LIMIT $2;
+
+-- name: results
+-- The results of case $1 in all runs, the latest first and $2 at most, each with how many there are.
+SELECT count(*) OVER () AS total, json_strip_nulls(json_build_object(
+    'status', s.name,
+    'runId', r.id,
+    'run', r.title,
+    'caseVersion', e.case_version,
+    'defects', (
+        SELECT json_agg(DISTINCT i.key) FROM links k JOIN issues i ON i.id = k.issue_id WHERE k.result_id = e.id
+    ),
+    'createdBy', json_build_object('id', u.id, 'name', u.name),
+    'createdAt', date_trunc('second', e.created_at)
+)) AS document
+FROM results e
+JOIN statuses s ON s.id = e.status_id
+JOIN runs r ON r.id = e.run_id
+JOIN users u ON u.id = e.created_by
+WHERE e.case_id = $1
+ORDER BY e.id DESC
+LIMIT $2;

@@ -168,9 +168,9 @@ class Server(Generic[Caller]):
             except Fault as fault:
                 entry.failed("rpc_error", fault.code)
                 answers.append(_render_fault(fault))
-            except Unavailable:
+            except Unavailable as unavailable:
                 entry.failed("rpc_error", INTERNAL_ERROR)
-                answers.append(_render_fault(_unavailable(id_)))
+                answers.append(_render_fault(_unavailable(unavailable, id_)))
             except Exception:  # noqa: BLE001 - the edge, as above
                 entry.failed("rpc_error", INTERNAL_ERROR)
                 answers.append(_render_fault(_internal(id_)))
@@ -246,7 +246,7 @@ class Server(Generic[Caller]):
 
 def unavailable_answer(unavailable: Unavailable, id_: Id | None = None) -> Answer:
     """Return the answer that asks to try again."""
-    return Answer(status=503, body=_render_fault(_unavailable(id_)), retry_after=unavailable.retry_after)
+    return Answer(status=503, body=_render_fault(_unavailable(unavailable, id_)), retry_after=unavailable.retry_after)
 
 
 def failure_body() -> bytes:
@@ -268,8 +268,8 @@ def _unknown_method(request: Request, *, status: int) -> Fault:
     return Fault(METHOD_NOT_FOUND, f"Method not found: {shown(request.method)}", status=status, id_=request.id)
 
 
-def _unavailable(id_: Id | None) -> Fault:
-    return Fault(INTERNAL_ERROR, "The service is not available just now: try again in a moment.", id_=id_)
+def _unavailable(unavailable: Unavailable, id_: Id | None) -> Fault:
+    return Fault(INTERNAL_ERROR, unavailable.message, id_=id_)
 
 
 def _internal(id_: Id | None) -> Fault:

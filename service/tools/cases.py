@@ -105,6 +105,17 @@ CASE = object_of(CASE_REQUIRED, CASE_OPTIONAL)
 VERSION = object_of(
     {"version": INTEGER, "author": NAMED, "createdAt": TIME, "changed": array_of(STRING)}, {"apiKeyId": INTEGER}
 )
+RESULT = object_of(
+    {
+        "status": STRING,
+        "runId": INTEGER,
+        "run": STRING,
+        "caseVersion": INTEGER,
+        "createdBy": NAMED,
+        "createdAt": TIME,
+    },
+    {"defects": array_of(STRING)},
+)
 MANY = object_of({"items": array_of(ITEM), "total": INTEGER}, {"truncated": STRING})
 CHANGED = object_of(
     {"items": array_of(ITEM), "total": INTEGER, "changed": INTEGER},
@@ -156,14 +167,25 @@ async def search_test_cases(work: Work, *, project: int, query: str, **paging: A
     title="Get a test case",
     description="Get everything about one test case: fields with values, steps, folder, tags, environments, estimate, "
     "issue links, number of comments, latest result, who made and changed it, and its version. history adds the list "
-    "of its versions: who, when, what changed. version shows an old one (links, comments and result as they are now). "
+    "of its versions: who, when, what changed; results adds the results it got in all runs, the latest 100. version "
+    "shows an old one (links, comments and results as they are now). "
     'Example: {"project": 1, "caseId": "C-12"}',
     arguments=(
         required("caseId", case_identifier()),
         optional("version", integer(minimum=1, maximum=2**31 - 1)),
         optional("history", boolean(default=False)),
+        optional("results", boolean(default=False)),
     ),
-    returns=object_of(CASE_REQUIRED, {**CASE_OPTIONAL, "currentVersion": INTEGER, "versions": array_of(VERSION)}),
+    returns=object_of(
+        CASE_REQUIRED,
+        {
+            **CASE_OPTIONAL,
+            "currentVersion": INTEGER,
+            "versions": array_of(VERSION),
+            "results": array_of(RESULT),
+            "resultCount": INTEGER,
+        },
+    ),
     permissions=(Permission.VIEW_TEST_CASES,),
 )
 async def get_test_case(work: Work, *, project: int, case_id: CaseRef, **history: Any) -> Document:

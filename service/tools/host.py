@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from service.tools.registry import Tool
+    from tenancy.release import Release
     from tenancy.session import Gateway, Identity, WorkspaceConnection
 
 _SQL = load(__file__)
@@ -37,15 +38,16 @@ _BUSY = (
     asyncpg.ForeignKeyViolationError,
 )
 _MIGRATING_SECONDS = 30
+_UPGRADING = "The workspace is being upgraded and is not available just now: try again in a minute."
 
 
 class ToolHost:
-    """All tools over one database. *schema_versions* are those of workspaces that this release works on."""
+    """All tools over one database, in the workspaces that *release* serves."""
 
-    def __init__(self, gateway: Gateway, tools: Sequence[Tool], *, schema_versions: frozenset[str]) -> None:
+    def __init__(self, gateway: Gateway, tools: Sequence[Tool], *, release: Release) -> None:
         self._gateway = gateway
         self._tools = {tool.name: tool for tool in tools}
-        self._schema_versions = schema_versions
+        self._release = release
         self.listing = [tool.listing() for tool in tools]
 
     async def authenticate(self, key: str) -> Identity | None:
@@ -62,8 +64,9 @@ class ToolHost:
         if tool is None:
             raise InvalidParams(_unknown_tool(name, self._tools))
         values, faults = _read(tool, arguments)
-        if caller.schema_version not in self._schema_versions:
-            raise Unavailable(retry_after=_MIGRATING_SECONDS)
+        if not self._release.serves(caller.schema_version, caller.compatible_from):
+            _LOG.warning("workspace_not_served", workspace_id=caller.workspace_id, schema_version=caller.schema_version)
+            raise Unavailable(_UPGRADING, retry_after=_MIGRATING_SECONDS)
         if faults:
             errors = [_fault_document(fault) for fault in faults]
             return _failure(Refused(Code.INVALID_VALUE, _told(tool, faults), errors=errors).document())

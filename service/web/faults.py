@@ -32,7 +32,7 @@ _MIGRATING_SECONDS = 30
 
 
 class Migrating(Exception):  # noqa: N818 - says what is the matter
-    """The workspace is not at a version that this release works on."""
+    """The workspace is at a version that this release does not serve."""
 
 
 def fault_page(status: int, title: str, text: str, *, root: str = "", retry_after: int | None = None) -> Response:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
     from tenancy.accounts import Accounts
+    from tenancy.release import Release
     from tenancy.session import Gateway
 
 #: The modules of pages, whose import declares them.
@@ -47,9 +48,7 @@ _RESETS, _RESETS_SECONDS = 3, 15 * 60
 _HSTS = "max-age=31536000"
 
 
-def install(
-    app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, schema_versions: frozenset[str]
-) -> None:
+def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, release: Release) -> None:
     """Serve the pages. Without a secret key nobody can be signed in, so there are none."""
     if settings.secret_key is None:
         return
@@ -68,7 +67,7 @@ def install(
         gateway=gateway,
         accounts=accounts,
         settings=settings,
-        schema_versions=schema_versions,
+        release=release,
         signer=Signer(app.secret_key),
         mailer=Mailer(settings),
         resets=Buckets(burst=_RESETS, per_second=_RESETS / _RESETS_SECONDS),

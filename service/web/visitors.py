@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from service.mail import Mailer
     from service.settings import Settings
     from tenancy.accounts import Accounts, Place, Session
+    from tenancy.release import Release
     from tenancy.session import Gateway
 
 _LOG = structlog.get_logger()
@@ -56,12 +57,12 @@ workspace_pages = Blueprint("workspace", __name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """What pages work with; *schema_versions* are those of workspaces that this release works on."""
+    """What pages work with; in the workspaces that *release* serves."""
 
     gateway: Gateway
     accounts: Accounts
     settings: Settings
-    schema_versions: frozenset[str]
+    release: Release
     signer: Signer
     mailer: Mailer
     sign_ins: Buckets
@@ -317,7 +318,7 @@ async def _place(slug: str, arguments: Mapping[str, Any]) -> Place:
     place = await web.accounts.find_place(_clean(slug), sessions.claimed())
     if place is None:
         raise NotFoundOrDenied
-    if place.schema_version not in web.schema_versions:
+    if not web.release.serves(place.schema_version, place.compatible_from):
         raise Migrating
     return place
 

@@ -156,7 +156,7 @@ async def facts(dsn: str, key: str) -> dict[str, Any]:
     """Return what pgbench's script needs to know of the demo workspace."""
     connection = await asyncpg.connect(dsn)
     try:
-        row = await connection.fetchrow("SELECT schema_name, user_id FROM control.authenticate($1)", hash_key(key))
+        row = await connection.fetchrow("SELECT schema_name, user_id FROM control.authenticate_key($1)", hash_key(key))
     finally:
         await connection.close()
     return dict(row)

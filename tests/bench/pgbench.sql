@@ -1,7 +1,7 @@
 -- The same SQL as one get_test_case, in one round trip more: pgbench prepares all of a pipeline before it begins, when
 -- the workspace's function is not in the path yet. Variables: hash, role, user_id, project.
 \set number random(1, :cases)
-SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due FROM control.authenticate(decode(:hash, 'hex'));
+SELECT workspace_id, schema_name, schema_version, compatible_from, user_id, api_key_id, touch_due FROM control.authenticate_key(decode(:hash, 'hex'));
 \startpipeline
 BEGIN READ ONLY;
 SET LOCAL ROLE :role;

@@ -113,7 +113,7 @@ async def test_nothing_is_left_of_a_request(place):
     await nothing_is_left_of_a_request(place)
 
 
-async def test_functions_that_run_with_anothers_rights_are_two_and_bound_to_what_they_name(world):
+async def test_functions_that_run_with_anothers_rights_are_known_and_bound_to_what_they_name(world):
     """A body that is text would look its names up on the caller's search_path."""
     root = await connect(world.admin_url, name="root")
     rows = await root.fetch(
@@ -123,7 +123,7 @@ async def test_functions_that_run_with_anothers_rights_are_two_and_bound_to_what
     await root.close()
     assert {tuple(row) for row in rows} == {
         (f"control.{name}", True, "testorchestrator_control", False)
-        for name in ("authenticate(bytea)", "touch_key(bigint)")
+        for name in ("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)")
     }
 
 

@@ -15,6 +15,7 @@ from service.tools.catalog import TOOLS
 from service.tools.host import ToolHost
 from tenancy.connection import connect
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tests.conftest import MISSING
 from tests.tools.conftest import SORTS, Sql, example, make_objects, sort_of
@@ -80,7 +81,7 @@ async def counted(world, acme):
     pool = Pool(world.service_url, size=1)
     gateway = Gateway(pool)
     identity = await gateway.authenticate(acme.people["lead"].key)
-    made = Counted(ToolHost(gateway, TOOLS, schema_versions=frozenset({identity.schema_version})), identity)
+    made = Counted(ToolHost(gateway, TOOLS, release=this_release()), identity)
 
     def count(_query) -> None:
         made.queries += 1

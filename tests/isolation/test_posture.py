@@ -86,8 +86,8 @@ ELSEWHERE = {
         "the role testorchestrator_control is a member of its role",
     ),
     "control's function": (
-        "GRANT EXECUTE ON FUNCTION control.authenticate(bytea) TO PUBLIC",
-        "everybody has EXECUTE on authenticate(bytea)",
+        "GRANT EXECUTE ON FUNCTION control.authenticate_key(bytea) TO PUBLIC",
+        "everybody has EXECUTE on authenticate_key(bytea)",
     ),
     "control's function that is shut": (
         "REVOKE EXECUTE ON FUNCTION control.touch_key(bigint) FROM " + APP,

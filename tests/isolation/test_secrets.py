@@ -276,7 +276,7 @@ def test_objects_do_not_show_what_they_hold(scene):
     shown = [
         settings, settings.model_dump(), settings.model_dump_json(), app, app.asgi_app, vars(app), pool, Gateway(pool),
         StrictLogins(secret), Login("w_x", password),
-        Identity(workspace_id=1, schema_name="w_x", schema_version="1", user_id=1, api_key_id=1),
+        Identity(workspace_id=1, schema_name="w_x", schema_version="1", compatible_from="1", user_id=1, api_key_id=1),
     ]  # fmt: skip
     assert isinstance(app.asgi_app, Endpoint)
     assert isinstance(settings, Settings)

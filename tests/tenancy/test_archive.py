@@ -8,7 +8,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import re
 import stat
 import zipfile
@@ -19,7 +18,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from migrations import trees
 from migrations.trees import Tree, head
 from service.demo.load import populate_demo
 from tenancy import archive as archives
@@ -32,6 +30,7 @@ from tenancy.keys import create_key, is_valid
 from tenancy.posture import look
 from tenancy.provision import create_workspace
 from tenancy.session import as_workspace
+from tests import releases
 from tests.conftest import new_database
 
 ROOT = Path(__file__).parent.parent.parent
@@ -443,38 +442,18 @@ async def test_keys_are_in_it_only_on_request_and_open_the_restored_workspace(po
 
 
 @pytest.fixture
-def next_release(monkeypatch, tmp_path):
+def next_release(tmp_path):
     """This release with one more revision, which changes tables that are full."""
-    (tmp_path / "0002_next.py").write_text("""
-import sqlalchemy as sa
-from alembic import op
-
-revision, down_revision, branch_labels, depends_on = "next", "0001", None, None
-
-
-def upgrade():
-    op.add_column("tags", sa.Column("shade", sa.Text(), nullable=False, server_default="plain"))
-    op.alter_column("projects", "summary", new_column_name="abstract")
-    op.execute("UPDATE projects SET abstract = abstract || ' (moved)'")
-    op.create_unique_constraint("folders_once", "folders", ["id", "name"])
-""")
-    plain = trees.configuration
-
-    def configuration(tree):
-        config = plain(tree)
-        if tree is Tree.WORKSPACE:
-            own = trees._HERE / tree / "versions"
-            config.set_main_option("version_locations", os.pathsep.join(map(str, (own, tmp_path))))
-        return config
-
-    caches = (trees.head, trees.known, trees.statements)
-    monkeypatch.setattr(trees, "configuration", configuration)
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    monkeypatch.undo()
-    for cache in caches:
-        cache.cache_clear()
+    with releases.next_release(
+        tmp_path,
+        """
+        op.add_column("tags", sa.Column("shade", sa.Text(), nullable=False, server_default="plain"))
+        op.alter_column("projects", "summary", new_column_name="abstract")
+        op.execute("UPDATE projects SET abstract = abstract || ' (moved)'")
+        op.create_unique_constraint("folders_once", "folders", ["id", "name"])
+        """,
+    ):
+        yield
 
 
 @pytest.mark.usefixtures("next_release")

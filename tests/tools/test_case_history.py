@@ -146,3 +146,39 @@ async def test_what_is_large_in_all_ways_still_fits_one_answer(lead, own_project
 def test_a_version_out_of_range(own_project, failing, lead, version):
     new_case(lead, own_project)
     assert failing("get_test_case", project=own_project, caseId="C-1", version=version)["code"] == "INVALID_VALUE"
+
+
+async def test_results_of_all_runs_the_latest_first(lead, own_project, sql):
+    case = new_case(lead, own_project)["id"]
+    other = new_case(lead, own_project)["id"]
+    source = await sql.value(
+        "INSERT INTO sources (name, system, key_pattern) VALUES ('Results', 'JIRA', 'RES-[0-9]+') RETURNING id"
+    )
+    assert get(lead, own_project, case, results=True)["results"] == []
+    runs = [lead.call("start_test_run", project=own_project, title=title, includeAll=True) for title in ("A", "B")]
+    for run, status, defect in ((0, "Failed", "RES-1"), (1, "Passed", None), (0, "Passed", None)):
+        given = {"issueKey": defect, "sourceId": source} if defect else {}
+        where = {"project": own_project, "runId": runs[run]["id"]}
+        lead.call("record_test_result", **where, caseId=case, statusId=status, **given)
+        lead.call("record_test_result", **where, caseId=other, statusId="Skipped")
+    shown = get(lead, own_project, case, results=True)
+    assert shown["resultCount"] == 3
+    assert [(one["run"], one["status"], one.get("defects")) for one in shown["results"]] == [
+        ("A", "Passed", None),
+        ("B", "Passed", None),
+        ("A", "Failed", ["RES-1"]),
+    ]
+    assert shown["results"][0]["createdAt"] == shown["latestResult"]["at"]
+    assert "results" not in get(lead, own_project, case)
+
+
+async def test_results_have_room_beside_the_rest_of_a_case(lead, own_project):
+    case = new_case(lead, own_project, fields={"preconditions": "x" * 10_000})["id"]
+    run = lead.call("start_test_run", project=own_project, title="t" * 255, caseIds=[case])["id"]
+    for _ in range(2):
+        one = {"caseId": case, "statusId": "Passed"}
+        lead.call("record_test_results", project=own_project, runId=run, results=[one] * 100)
+    shown = get(lead, own_project, case, results=True, history=True)
+    assert shown["resultCount"] == 200
+    assert 10 < len(shown["results"]) <= 100
+    assert len(json.dumps(shown, separators=(",", ":"))) <= LARGEST_ANSWER

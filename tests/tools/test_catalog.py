@@ -18,6 +18,7 @@ from service.tools.registry import LONGEST_DESCRIPTION, Tool, read_tool
 from service.tools.results import INTEGER, record
 from tenancy.keys import create_key
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tests.conftest import MISSING, RpcFailed, ToolFailed
 from tests.tools.conftest import each_tool, example
@@ -353,7 +354,7 @@ async def host_of(world, acme):
     identity = await gateway.authenticate(acme.people["lead"].key)
 
     def make(*tools):
-        return ToolHost(gateway, tools, schema_versions=frozenset({identity.schema_version})), identity
+        return ToolHost(gateway, tools, release=this_release()), identity
 
     yield make
     await pool.close()

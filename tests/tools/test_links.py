@@ -11,6 +11,7 @@ from service.tools.catalog import TOOLS
 from service.tools.host import ToolHost
 from tenancy.connection import connect
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway
 from tests.conftest import ToolFailed
 from tests.tools.conftest import new_case
@@ -241,7 +242,7 @@ class TestPatterns:
         try:
             gateway = Gateway(pool, statement_timeout_ms=200)
             identity = await gateway.authenticate(acme.people["lead"].key)
-            host = ToolHost(gateway, TOOLS, schema_versions=frozenset({identity.schema_version}))
+            host = ToolHost(gateway, TOOLS, release=this_release())
             arguments = {"project": own_project, "caseId": case["id"], "sourceId": tracker, "issueKey": "a" * 100}
             result = await host.call(identity, "link_to_issue", arguments)
         finally:

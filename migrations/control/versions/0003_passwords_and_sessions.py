@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -12,10 +12,13 @@ depends_on = None
 # A page's address names a workspace, its cookie a user and the stamp of their password. No row: no such workspace.
 FIND_WORKSPACE = """
 CREATE FUNCTION control.find_workspace(by_slug text, for_user bigint, session_stamp text)
-RETURNS TABLE (workspace_id bigint, slug text, name text, schema_name text, schema_version text, signed_in boolean)
+RETURNS TABLE (
+    workspace_id bigint, slug text, name text, schema_name text, schema_version text, compatible_from text,
+    signed_in boolean
+)
 LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC
-SELECT w.id, w.slug, w.name, w.schema_name, w.schema_version, EXISTS (
+SELECT w.id, w.slug, w.name, w.schema_name, w.schema_version, w.compatible_from, EXISTS (
     SELECT FROM control.passwords p
     WHERE p.workspace_id = w.id AND p.user_id = for_user AND p.stamp = session_stamp AND p.owner_active
 )

@@ -8,6 +8,8 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+compatible_from = "0001"
+serves_from = "0001"
 
 
 # The one place that decides who may do what in which project. One row for each project, with the reason; the
