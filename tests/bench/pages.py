@@ -1,8 +1,8 @@
 """Server time and weight of each page, in the demo and with 20,000 cases: `.venv/bin/python -m tests.bench.pages`.
 
 The time is from sending the request to having the answer over loopback, one at a time: the median, and the best, which
-is what says something where the machine is busy with other things. The weight is that of the page with its static files,
-as the first visit of a browser fetches them.
+says something where the machine is busy with other things. The weight is that of the page with its static files, as the
+first visit of a browser fetches them.
 """
 
 from __future__ import annotations
