@@ -26,7 +26,8 @@ _DAYS = 30
 _ENTRIES = 12
 _OPEN_RUNS = 8
 
-# What one must be allowed to see for an entry of the activity to be told, by the type of object.
+# What one must be allowed to see for an entry of the activity to be told, by the type of object. What administrators do
+# is not told here.
 _NEEDED = {
     "case": Permission.VIEW_TEST_CASES,
     "comment": Permission.VIEW_TEST_CASES,
@@ -64,7 +65,7 @@ async def dashboard(visit: Visit, project_id: int) -> Response:
     activity = [
         entry
         for entry in await recent_activity(visit.work, project_id, limit=_ENTRIES)
-        if visit.may(_NEEDED.get(entry["objectType"], Permission.VIEW_DASHBOARD))
+        if entry["objectType"] in _NEEDED and visit.may(_NEEDED[entry["objectType"]])
     ]
     return await visit.render(
         "dashboard.html",

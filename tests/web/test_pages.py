@@ -228,6 +228,16 @@ async def test_the_dashboard_tells_nothing_of_what_one_may_not_see(probe, stage)
         assert hidden not in seen.words()
 
 
+async def test_the_dashboard_does_not_tell_what_administrators_do(lead, sql, acme, other_stage):
+    await sql.rows(
+        "INSERT INTO audit_log (user_id, tool, action, object_type, object_id, project_id) "
+        "VALUES ($1, 'cli', 'update', 'project_rule', 1, $2)",
+        acme.people["viewer"].id,
+        other_stage.project,
+    )
+    assert "Viewer" not in looked_at(lead.get(other_stage.path("")).body).words()
+
+
 def test_pages_say_when_and_by_which_key(lead, stage):
     for page in ("", "/cases/{case}?tab=results", "/cases/{case}?tab=history"):
         seen = looked_at(lead.get(stage.path(page)).body)
