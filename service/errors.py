@@ -68,6 +68,10 @@ class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller rea
         return {"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(self)}
 
 
+class NotPermitted(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """The acting user's access level does not allow this administration. The message says whose does."""
+
+
 class Refused(Exception):  # noqa: N818 - a refusal is the domain's answer, not a fault of ours
     """A value that the rules do not allow. *message* says what to do next; *details* go beside it."""
 

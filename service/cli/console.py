@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of text.")]
+InWorkspace = Annotated[str, typer.Option("--workspace", metavar="WORKSPACE", help="The workspace's name.")]
 
 #: For people: progress and notes. Standard output holds results only.
 notes = Console(stderr=True, highlight=False)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from service.cli import archive, keys, links, operate, up
+from service.cli import archive, keys, links, operate, people, projects, roles, up
+from service.cli.access import access
 from service.cli.console import fail
 from service.cli.doctor import doctor
 from service.errors import Refused
@@ -31,8 +32,12 @@ app.command()(operate.migrate)
 app.command()(doctor)
 archive.add_commands(operate.workspace)
 app.add_typer(operate.workspace, name="workspace")
-links.add_commands(keys.user)
-app.add_typer(keys.user, name="user")
+links.add_commands(people.user)
+app.add_typer(people.user, name="user")
+app.add_typer(people.group, name="group")
+app.add_typer(roles.role, name="role")
+app.add_typer(projects.project, name="project")
+app.add_typer(access, name="access")
 app.add_typer(keys.key, name="key")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import structlog
 from quart import Blueprint, Response, current_app, request, session
 
-from service.access import Permission, access_gate
+from service.access import AccessLevel, Permission, access_gate
 from service.audit import Actor, write
 from service.domain.visitors import find_visitor
 from service.domain.work import Work
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger()
 _LARGEST = 2**63 - 1
-_LEVELS = ("REGULAR_USER", "PROJECT_ADMIN", "TENANT_ADMIN")
+_LEVELS = tuple(AccessLevel)
 #: The tabs of a project, and what one needs to see each.
 _TABS = (
     ("", "Dashboard", Permission.VIEW_DASHBOARD),
@@ -165,7 +165,7 @@ class Visit(Guest):
 
     def has_level(self, level: str) -> bool:
         """Return whether the visitor's access level is *level* or above."""
-        return _LEVELS.index(self.user.access_level) >= _LEVELS.index(level)
+        return _LEVELS.index(AccessLevel(self.user.access_level)) >= _LEVELS.index(AccessLevel(level))
 
     async def key_labels(self, key_ids: Iterable[int]) -> dict[int, str]:
         """Return the labels of these API keys."""
@@ -200,7 +200,7 @@ Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Response]]")
 
 
 def page(
-    path: str, *, needs: Iterable[Permission] = (), level: str = "REGULAR_USER", form: bool = False
+    path: str, *, needs: Iterable[Permission] = (), level: AccessLevel = AccessLevel.REGULAR_USER, form: bool = False
 ) -> Callable[[Handler], Handler]:
     """Declare a page for users who are signed in, with the permissions *needs* in the project of *path*.
 
