@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.console import AsJson, database_url, print_json, results, run
+from service.cli.console import AsJson, InWorkspace, database_url, print_json, results, run
 from service.domain.visitors import active_user
 from service.links import LIFETIMES, Link, Purpose, Signer, link_address, workspace_address
 from service.settings import SettingsError, link_settings
@@ -15,7 +15,6 @@ from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
 from tenancy.session import as_workspace
 
-InWorkspace = Annotated[str, typer.Option("--workspace", help="The workspace's name.")]
 Email = Annotated[str, typer.Argument(help="The user's e-mail.")]
 
 

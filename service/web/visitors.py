@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import structlog
 from quart import Blueprint, Response, current_app, request, session
 
-from service.access import Permission, access_gate
+from service.access import AccessLevel, Permission, access_gate
 from service.audit import Actor, write
 from service.domain.visitors import find_visitor
 from service.domain.work import Work
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger()
 _LARGEST = 2**63 - 1
-_LEVELS = ("REGULAR_USER", "PROJECT_ADMIN", "TENANT_ADMIN")
+_LEVELS = tuple(AccessLevel)
 #: The tabs of a project, and what one needs to see each.
 TABS = (
     ("", "Dashboard", Permission.VIEW_DASHBOARD),
@@ -166,7 +166,7 @@ class Visit(Guest):
 
     def has_level(self, level: str) -> bool:
         """Return whether the visitor's access level is *level* or above."""
-        return _LEVELS.index(self.user.access_level) >= _LEVELS.index(level)
+        return _LEVELS.index(AccessLevel(self.user.access_level)) >= _LEVELS.index(AccessLevel(level))
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """Return the page that the template makes of *context*; of the API keys *key_ids* it has *key_labels*.
@@ -214,7 +214,7 @@ Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Response]]")
 
 
 def page(
-    path: str, *, needs: Iterable[Permission] = (), level: str = "REGULAR_USER", form: bool = False
+    path: str, *, needs: Iterable[Permission] = (), level: AccessLevel = AccessLevel.REGULAR_USER, form: bool = False
 ) -> Callable[[Handler], Handler]:
     """Declare a page for users who are signed in, with the permissions *needs* in the project of *path*.
 
