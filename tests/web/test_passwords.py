@@ -163,7 +163,8 @@ async def test_invitation_lets_a_person_in_once(postgres):
         assert third.sign_in("/w/initech", "ann@initech.example", ANOTHER).status == 303
         assert "&lt;b&gt;Ann&lt;/b&gt; Lee" in third.get(CHANGE).body
         [row] = await admin.fetch(
-            f"SELECT details->>'name' AS name FROM {workspace.schema_name}.audit_log WHERE object_id = {ann}"
+            f"SELECT details->>'name' AS name FROM {workspace.schema_name}.audit_log "
+            f"WHERE object_id = {ann} AND action = 'update'"
         )
         assert row["name"] == name
 
