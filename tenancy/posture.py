@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
-_CONTROL_FUNCTIONS = (
+#: All that the service's login may call, and the only functions that run with another's rights.
+CONTROL_FUNCTIONS = (
     *("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
     *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)", "read_password(bigint, bigint)"),
     *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
@@ -197,5 +198,5 @@ def _expected_control() -> list[_Object]:
         ("control", "SCHEMA", "", "USAGE"),
         *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
         *(("control", "SEQUENCE", name, "") for name in numbered),
-        *(("control", "FUNCTION", name, "EXECUTE") for name in _CONTROL_FUNCTIONS),
+        *(("control", "FUNCTION", name, "EXECUTE") for name in CONTROL_FUNCTIONS),
     ]

@@ -81,6 +81,9 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
 
     @app.after_request
     async def secure(response: Response) -> Response:
+        # What programs get, they do not show.
+        if response.mimetype == "application/json":
+            return response
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         if is_secure():
