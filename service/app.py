@@ -11,12 +11,14 @@ from quart import Quart
 
 from service import __version__
 from service.health import Database, install_health
+from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
-from service.mcp.limits import Throttle
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import ToolHost
+from service.web.install import install as install_pages
+from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.release import this_release
@@ -42,12 +44,16 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
-    host = ToolHost(gateway, TOOLS, release=this_release())
+    release = this_release()
+    host = ToolHost(gateway, TOOLS, release=release)
     app = Quart("service", static_folder=None)
     install_error_answers(app)
     install_health(app, Database(health_pool), stopping or asyncio.Event())
     if metrics is not None:
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
+    # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
+    accounts_pool = _pool(settings, size=max(2, settings.pool_size // 4))
+    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
@@ -71,7 +77,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
 
     @app.after_serving
     async def close() -> None:
-        for pool in (*pools, health_pool):
+        for pool in (*pools, health_pool, accounts_pool):
             await pool.close()
 
     return app

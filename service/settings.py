@@ -25,6 +25,21 @@ class Settings(BaseSettings):
     strict_secret: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
     #: Only commands that make workspaces use it: whether Citus places them.
     citus: Literal["auto", "on", "off"] = "auto"
+    #: Signs sessions and links; without it there are no web pages. All processes have the same.
+    secret_key: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
+    #: Where workspaces have sub-domains: example.com for https://acme.example.com/.
+    base_domain: str | None = Field(default=None, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")
+    #: What people write into the address bar, for links and snippets, such as https://qa.example.com.
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
+    #: Tries to sign in from one client address, per process; 0: as many as it likes.
+    sign_ins_per_minute: int = Field(default=20, ge=0)
+    #: Mail for forgotten passwords; without a host none is sent, and operators make the links.
+    smtp_host: str | None = None
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -81,6 +96,18 @@ def citus() -> str:
     if wanted not in {"auto", "on", "off"}:
         raise SettingsError(f"Setting {_PREFIX}CITUS: use auto, on or off.")
     return wanted
+
+
+def link_settings() -> tuple[str, str | None, str | None]:
+    """Return the secret key, the base domain and the public URL, for commands that make links and need no more."""
+    secret, base_domain, public_url = (
+        os.environ.get(f"{_PREFIX}{name}") or None for name in ("SECRET_KEY", "BASE_DOMAIN", "PUBLIC_URL")
+    )
+    if secret is None or len(secret) < SHORTEST_SECRET:
+        raise SettingsError(
+            f"Setting {_PREFIX}SECRET_KEY: give the service's, of {SHORTEST_SECRET} characters or more: it signs links."
+        )
+    return secret, base_domain, public_url
 
 
 def read_settings(**given: object) -> Settings:

@@ -37,6 +37,16 @@ def hash_key(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
+def mint_key() -> str:
+    """Return a new key, which is stored nowhere yet."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def shown_characters(key: str) -> str:
+    """Return the characters of *key* that lists show, so that one can tell one's keys apart."""
+    return key[len(PREFIX) :][:4]
+
+
 async def create_key(
     admin: asyncpg.Connection,
     *,
@@ -46,7 +56,7 @@ async def create_key(
     expires_at: dt.datetime | None = None,
 ) -> str:
     """Store a new key of the user and return it: this is the only time that it can be seen."""
-    key = PREFIX + secrets.token_urlsafe(32)
+    key = mint_key()
     await admin.execute(
         """
         INSERT INTO control.api_keys (workspace_id, user_id, label, prefix, hash, expires_at)
@@ -55,7 +65,7 @@ async def create_key(
         workspace_id,
         user_id,
         check_line(label, "label"),
-        key[len(PREFIX) :][:4],
+        shown_characters(key),
         hash_key(key),
         expires_at,
     )
@@ -97,7 +107,14 @@ async def revoke_key(admin: asyncpg.Connection, key_id: int) -> None:
 
 
 async def set_owner_active(admin: asyncpg.Connection, *, workspace_id: int, user_id: int, active: bool) -> None:
-    """Let the user's keys work, or not, as their owner is active or deactivated."""
+    """Let the user's password and keys work, or not, as their owner is active or deactivated."""
+    # First: a key that is just being made holds this row, and is there when the keys are updated.
+    await admin.execute(
+        "UPDATE control.passwords SET owner_active = $3 WHERE workspace_id = $1 AND user_id = $2",
+        workspace_id,
+        user_id,
+        active,
+    )
     await admin.execute(
         "UPDATE control.api_keys SET owner_active = $3 WHERE workspace_id = $1 AND user_id = $2",
         workspace_id,

@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
+#: All that the service's login may call, and the only functions that run with another's rights.
+CONTROL_FUNCTIONS = (
+    *("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
+    *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)", "read_password(bigint, bigint)"),
+    *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
+    "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
+    *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
+)
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),
     *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "shared_preload_libraries"),
@@ -192,8 +200,5 @@ def _expected_control() -> list[_Object]:
         ("control", "SCHEMA", "", "USAGE"),
         *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
         *(("control", "SEQUENCE", name, "") for name in numbered),
-        *(
-            ("control", "FUNCTION", name, "EXECUTE")
-            for name in ("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)")
-        ),
+        *(("control", "FUNCTION", name, "EXECUTE") for name in CONTROL_FUNCTIONS),
     ]

@@ -309,7 +309,7 @@ present AS MATERIALIZED (
     SELECT c.relnamespace,
         CASE c.relkind WHEN 'r' THEN 'TABLE' WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
             WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
-        c.relname, c.relowner, c.relacl
+        c.relname::text, c.relowner, c.relacl
     FROM pg_class c WHERE c.relkind IN ('r', 'p', 'S', 'v', 'm', 'f', 'c') AND c.relnamespace IN (SELECT oid FROM space)
     UNION ALL
     SELECT p.pronamespace, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
@@ -317,7 +317,7 @@ present AS MATERIALIZED (
         coalesce(p.proacl, acldefault('f', p.proowner))
     FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM space)
     UNION ALL
-    SELECT t.typnamespace, CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.typname, t.typowner, t.typacl
+    SELECT t.typnamespace, CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.typname::text, t.typowner, t.typacl
     FROM pg_type t WHERE t.typtype IN ('d', 'e', 'r') AND t.typnamespace IN (SELECT oid FROM space)
 ),
 known AS (

@@ -130,13 +130,19 @@ class Gateway:
 
     async def authenticate(self, key: str) -> Identity | None:
         """Return whom *key* stands for, or None: unknown, revoked, expired, its owner or workspace not active."""
+        async with self.control() as connection:
+            return await self._authenticate(connection, hash_key(key))
+
+    @asynccontextmanager
+    async def control(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection of the login's own, which may call the control plane's functions and nothing else."""
         async with self._pool.connection() as connection:
             try:
                 with _telling_loss(connection):
-                    return await self._authenticate(connection, hash_key(key))
+                    yield connection
             except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
                 self._count(error)
-                # The login's own time limits: somebody works on the table of keys.
+                # The login's own time limits: somebody works on those tables.
                 raise DatabaseUnavailable(type(error).__name__) from error
             except BaseException as error:
                 self._count(error)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MISSING = 987_654_321
 FIGURE = "figure: "
+SECRET_KEY = "signs sessions in tests: thirty-two characters or more"
 TABLE = "table: "
 # The service closes connections that are idle for longer than 75 seconds.
 _KEPT_SECONDS = 60
@@ -293,7 +294,9 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
 def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""
     # Tests are busier than anybody is; those of the limits set them.
-    settings = {"calls_per_second": 0, "wrong_keys_per_minute": 0} | settings
+    settings = {
+        "calls_per_second": 0, "wrong_keys_per_minute": 0, "sign_ins_per_minute": 0, "secret_key": SECRET_KEY,
+    } | settings  # fmt: skip
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""The tables of the control plane: which workspaces there are, their API keys, and what operators did."""
+"""The tables of the control plane: which workspaces there are, API keys and passwords, and what operators did."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     UniqueConstraint,
     text,
@@ -24,6 +25,11 @@ metadata = MetaData(schema="control", naming_convention=NAMING)
 
 def _id() -> Column[int]:
     return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _of_workspace(*, key: bool = False) -> Column[int]:
+    parent = ForeignKey("control.workspaces.id", ondelete="CASCADE")
+    return Column("workspace_id", BigInteger, parent, primary_key=key, nullable=False)
 
 
 workspaces = Table(
@@ -55,7 +61,7 @@ api_keys = Table(
     "api_keys",
     metadata,
     _id(),
-    Column("workspace_id", BigInteger, ForeignKey("control.workspaces.id", ondelete="CASCADE"), nullable=False),
+    _of_workspace(),
     Column("user_id", BigInteger, nullable=False),
     string("label", 100),
     string("prefix", 4),
@@ -71,6 +77,33 @@ api_keys = Table(
     Index("api_keys_owner_idx", "workspace_id", "user_id"),
     comment="Personal API keys, as SHA-256 of the whole key. prefix: the first 4 characters after to_live_. "
     "owner_active mirrors the user's state in the workspace, so that one look-up decides.",
+)
+
+passwords = Table(
+    "passwords",
+    metadata,
+    _of_workspace(key=True),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    string("hash", 255),
+    string("stamp", 32),
+    flag("owner_active", default=True),
+    timestamp("changed_at"),
+    CheckConstraint("stamp <> ''", name="stamp"),
+    comment="Hashes of passwords, which no workspace's role can read. stamp is another one with every password: "
+    "sessions and links hold it, so that they end with it. owner_active mirrors the user's state in the workspace.",
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    _of_workspace(key=True),
+    Column("email_digest", LargeBinary, primary_key=True),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("1")),
+    timestamp("last_at"),
+    CheckConstraint("octet_length(email_digest) = 32", name="email_digest"),
+    Index("sign_in_attempts_last_at_idx", "last_at"),
+    comment="Tries to sign in since the last that succeeded, by the SHA-256 of what was given as the e-mail, "
+    "be there such a user or not.",
 )
 
 operations = Table(

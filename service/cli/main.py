@@ -63,8 +63,10 @@ def _workspace() -> typer.Typer:
 
 
 def _user() -> typer.Typer:
+    from service.cli import links
     from service.cli.people import user
 
+    links.add_commands(user)
     return user
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,19 +17,25 @@ from service.cli.console import AsJson, notes, print_json, results, run
 from service.cli.keys import new_key
 from service.demo import DEMO
 from service.demo.load import DEMO_NAME, demo_owner_email, populate_demo
+from service.domain.passwords import hash_password, is_password
+from service.domain.visitors import active_user
 from service.logs import configure_logging
 from service.server import listen, serve
 from service.settings import read_settings
-from tenancy import catalog, keys
+from service.snippets import snippets
+from tenancy import accounts, catalog, keys
 from tenancy.connection import admin_connection
 from tenancy.embedded import embedded_server
 from tenancy.errors import TenancyError
 from tenancy.migrate import migrate
 from tenancy.provision import create_workspace
 from tenancy.roles import APP
+from tenancy.session import as_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    import asyncpg
 
 DEFAULT_PORT = 8520
 
@@ -51,39 +55,64 @@ def up(
     """
     folder = data or Path(platformdirs.user_data_dir("testorchestrator", appauthor=False))
     listening = listen("127.0.0.1", port)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    url = f"{address}/mcp"
     with _progress() as report, _database(folder, report) as (admin_url, service_url, app_password):
-        settings = read_settings(SERVICE_DATABASE_URL=SecretStr(service_url), log_format="pretty", log_level="warning")
+        settings = read_settings(
+            SERVICE_DATABASE_URL=SecretStr(service_url),
+            secret_key=SecretStr(_kept_secret(folder / "secret-key")),
+            log_format="pretty",
+            log_level="warning",
+        )
         configure_logging(form=settings.log_format, level=settings.log_level)
         report("Preparing the demo workspace")
-        key = run(_prepare(folder, admin_url, app_password))
+        key, password = run(_prepare(folder, admin_url, app_password))
+        sign_in = {"url": f"{address}/w/{DEMO}/sign-in", "email": demo_owner_email(), "password": password}
 
         def ready() -> None:
             report("")
             if as_json:
-                print_json({"url": url, "key": key, "workspace": DEMO, "pid": os.getpid()})
+                print_json({"url": url, "key": key, "workspace": DEMO, "signIn": sign_in, "pid": os.getpid()})
             else:
-                _show(url, key, folder)
+                _show(url, key, sign_in, folder)
 
         report("Starting the service")
         run(serve(settings, listening, on_ready=ready))
         notes.print("Stopping…")
 
 
-async def _prepare(folder: Path, admin_url: str, app_password: str | None) -> str:
-    """Migrate, make the demo workspace if it is not there, and return a key that works."""
+async def _prepare(folder: Path, admin_url: str, app_password: str | None) -> tuple[str, str | None]:
+    """Migrate, make the demo workspace if it is not there, and return a key that works, and its owner's password."""
     async with admin_connection(admin_url) as admin:
         (await migrate(admin, app_password=app_password)).check()
         found = await catalog.find_workspace(admin, DEMO)
         if found is None:
             found = await create_workspace(admin, slug=DEMO, name=DEMO_NAME, reserved=True, populate=populate_demo)
         kept = folder / "demo-key"
-        key = kept.read_text().strip() if kept.is_file() else ""
+        key = _read_secret(kept) or ""
         if not key or not await keys.is_valid(admin, key, workspace_id=found.id):
             async with admin.transaction():
                 key = await new_key(admin, found, demo_owner_email(), label="Demo key")
             _write_secret(kept, key)
-        return key
+        return key, await _demo_password(admin, found, folder / "demo-password")
+
+
+async def _demo_password(admin: asyncpg.Connection, demo: catalog.Workspace, kept: Path) -> str | None:
+    """Return the password of the demo's owner, made at the first start; None if they have chosen another one."""
+    async with as_workspace(admin, demo.schema_name) as connection:
+        user_id = await active_user(connection, demo_owner_email())
+    if user_id is None:
+        return None
+    stored = await accounts.stored_password(admin, workspace_id=demo.id, user_id=user_id)
+    if stored is not None and (password := _read_secret(kept)):
+        return password if await is_password(password, stored.hash) else None
+    # A digit, a sign and letters of both kinds, whatever the random part has.
+    password = f"Demo-{secrets.token_urlsafe(12)}-1"
+    await accounts.set_password(
+        admin, workspace_id=demo.id, user_id=user_id, password_hash=await hash_password(password)
+    )
+    _write_secret(kept, password)
+    return password
 
 
 @contextmanager
@@ -91,7 +120,7 @@ def _database(folder: Path, report: Callable[[str], None]) -> Iterator[tuple[str
     """Yield the administrator's URL, the service's URL, and the password to give to the service's login."""
     if admin_url := os.environ.get("DATABASE_URL"):
         _make_folder(folder)
-        password = _kept_password(folder / "service-password")
+        password = _kept_secret(folder / "service-password")
         yield admin_url, _with_login(admin_url, password), password
     else:
         with embedded_server(folder, report=report) as server:
@@ -105,10 +134,15 @@ def _with_login(admin_url: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{APP}:{quote(password, safe='')}@{address}"))
 
 
-def _kept_password(path: Path) -> str:
-    if not path.is_file():
-        _write_secret(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+def _kept_secret(path: Path) -> str:
+    if (kept := _read_secret(path)) is None:
+        kept = secrets.token_urlsafe(32)
+        _write_secret(path, kept)
+    return kept
+
+
+def _read_secret(path: Path) -> str | None:
+    return path.read_text().strip() if path.is_file() else None
 
 
 def _make_folder(folder: Path) -> None:
@@ -151,15 +185,17 @@ def _progress() -> Iterator[Callable[[str], None]]:
         report("")
 
 
-def _show(url: str, key: str, folder: Path) -> None:
-    header = f"Authorization: Bearer {key}"
-    server = {"url": url, "headers": {"Authorization": f"Bearer {key}"}}
-    claude = f"claude mcp add --transport http testorchestrator {url} --header {shlex.quote(header)}"
-    cursor = json.dumps({"mcpServers": {"testorchestrator": server}}, indent=2)
+def _show(url: str, key: str, sign_in: Mapping[str, str | None], folder: Path) -> None:
+    password = sign_in["password"] or "the one that you chose"
+    facts = (
+        f"  URL        {url}\n  API key    {key}\n  Workspace  {DEMO} ({DEMO_NAME})\n"
+        f"  Sign in    {sign_in['url']}\n  E-mail     {sign_in['email']}\n  Password   {password}"
+    )
+    code, cursor, *_ = snippets(url, key)
     for title, body in (
-        ("TestOrchestrator is ready", f"  URL        {url}\n  API key    {key}\n  Workspace  {DEMO} ({DEMO_NAME})"),
-        ("Claude Code", f"  {claude}"),
-        ("Cursor (.cursor/mcp.json), Claude Desktop", "\n".join(f"  {line}" for line in cursor.splitlines())),
+        ("TestOrchestrator is ready", facts),
+        ("Claude Code", f"  {code.text}"),
+        ("Cursor (.cursor/mcp.json), Claude Desktop", "\n".join(f"  {line}" for line in cursor.text.splitlines())),
     ):
         results.print(f"[bold green]{title}[/]", markup=True)
         results.print(body, markup=False, soft_wrap=True)

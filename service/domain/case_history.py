@@ -9,7 +9,7 @@ import orjson
 from service.domain.case_writing import CONTENT
 from service.domain.cases import whole_case, with_links_that_fit
 from service.domain.pages import ENVELOPE, LARGEST_ANSWER, fitting
-from service.errors import Code, Refused
+from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ async def case_with_history(
         note = f"Only the latest {len(shown)} of {last} versions are shown: earlier ones can be read with version."
         document["truncated"] = " ".join(filter(None, [document.get("truncated"), note]))
     return document
+
+
+async def version_and_before(
+    work: Work, project_id: int, ref: CaseRef, version: int
+) -> tuple[Document | None, Document]:
+    """Return the content of the version before *version*, None for the first one, and that of the version itself."""
+    document = await whole_case(work, project_id, ref)
+    row = await work.connection.fetchrow(_SQL["version"], document["id"], version)
+    if row is None:
+        raise NotFoundOrDenied
+    before = await work.connection.fetchrow(_SQL["version"], document["id"], version - 1)
+    return before and before["snapshot"], row["snapshot"]
 
 
 async def _results(work: Work, case_id: int) -> Document:

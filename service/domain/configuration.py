@@ -22,6 +22,11 @@ async def list_statuses(work: Work, project_id: int) -> Document:
     return whole_list(await _documents(work, "statuses", project_id))
 
 
+async def status_looks(work: Work) -> list[Document]:
+    """Return all statuses of the workspace, in use or not, with their colours."""
+    return await _documents(work, "status_looks")
+
+
 async def list_lifecycle_states(work: Work, project_id: int, *, context: str | None) -> Document:
     """Return the states that cases (REPOSITORY) and runs (RUNS) of the project may be in."""
     return whole_list(await _documents(work, "lifecycle_states", project_id, context))

@@ -15,6 +15,20 @@ WHERE s.enabled AND s.for_runs
         OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.status_id = s.id))
 ORDER BY s.position, s.id;
 
+-- name: status_looks
+-- Every status that there is, also those that results have no more: what it says and how it is shown.
+SELECT json_build_object(
+    'id', s.id,
+    'name', s.name,
+    'color', s.color,
+    'initial', s.is_initial,
+    'success', s.success,
+    'failure', s.failure,
+    'completed', s.completed
+) AS document
+FROM statuses s
+ORDER BY s.position, s.id;
+
 -- name: lifecycle_states
 -- The lifecycle states of project $1, of context $2 if that is given, in order of display.
 SELECT json_build_object(

@@ -49,7 +49,10 @@ KINDS = {
 }
 _OF_CASES = {"CASES_WITHOUT_ISSUE", "CASES_NEVER_RUN"}
 
+VERDICTS = ("PASSING", "FAILING", "UNTESTED", "NOT_COVERED")
+
 # What is shown of an issue in lists of its cases, runs, cycles and defects, as rows and as characters of JSON.
+_TRACED = ("cases", "runs", "cycles", "defects")
 _LONGEST_LIST = 200
 _ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
 
@@ -147,6 +150,27 @@ ISSUES = f"""
 """
 
 
+# The issues with verdict $5 (null: any) after the key ($6 to $9), at most $10, and how many have which verdict. In the
+# order of their keys: SHOP-9 is before SHOP-10.
+_ISSUE_ORDER = "rtrim(i.key, '0123456789'), length(i.key), i.key, i.id"
+ISSUE_PAGE = f"""
+    WITH issue AS MATERIALIZED (SELECT v.id, v.verdict FROM ({_VERDICTS}) v)
+    SELECT
+        (
+            SELECT coalesce(json_object_agg(n.verdict, n.issues), '{{}}')
+            FROM (SELECT i.verdict, count(*) AS issues FROM issue i GROUP BY i.verdict) n
+        ) AS verdicts,
+        ARRAY(
+            SELECT i.id
+            FROM issues i
+            WHERE i.project_id = $1 AND i.id IN (SELECT s.id FROM issue s WHERE $5::text IS NULL OR s.verdict = $5)
+                AND ($6::text IS NULL OR ({_ISSUE_ORDER}) > ($6, $7::integer, $8::varchar, $9::bigint))
+            ORDER BY {_ISSUE_ORDER}
+            LIMIT $10
+        ) AS page
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """The issue that a key stands for: its id where the project knows it, and its source unless it may be several's."""
@@ -189,6 +213,27 @@ async def coverage_gaps(
     return page(items, total=total, limit=limit, cursor=place, key=lambda i: (ids[i],), beside=beside)
 
 
+async def list_issues(
+    work: Work, project_id: int, *, verdict: str | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Document:
+    """Return a page of the project's issues by key, with the verdicts on them, and how many have which verdict."""
+    place = Cursor("issues", project_id, verdict)
+    after = place.read(cursor) or [None] * 4
+    row = await work.connection.fetchrow(ISSUE_PAGE, project_id, None, None, None, verdict, *after, limit + 1)
+    assert row is not None  # noqa: S101 - it has no FROM
+    ids, verdicts = row["page"], {name: row["verdicts"].get(name, 0) for name in VERDICTS}
+    rows = await work.connection.fetch(ISSUES, project_id, None, None, ids)
+    items = [{"id": found["id"], **found["document"]} for found in rows]
+    total = sum(verdicts.values()) if verdict is None else verdicts.get(verdict, 0)
+    beside = {"verdicts": verdicts}
+
+    def key(index: int) -> tuple[str, int, str, int]:
+        text = items[index]["issueKey"]
+        return text.rstrip("0123456789"), len(text), text, items[index]["id"]
+
+    return page(items, total=total, limit=limit, cursor=place, key=key, beside=beside)
+
+
 def _figure(row: Mapping[str, Any], kind: str) -> Document:
     count, of = row["gaps"].get(kind, 0), row[KINDS[kind]]
     return {"kind": kind, "count": count, "of": of, "percentage": round(100 * count / of, 1) if of else 0}
@@ -200,19 +245,23 @@ async def reverse_traceability(
     """Return what the tests say of an issue: its verdict, its cases, where they were executed, the defects raised."""
     trackers = await load_trackers(work, project_id)
     found = await _find_issue(work, project_id, trackers, issue_key, source_id)
-    lists: dict[str, list[Document]] = {"cases": [], "runs": [], "cycles": [], "defects": []}
-    totals = dict.fromkeys(lists, 0)
-    if found.issue_id is None:
-        document = _unknown_issue(found, issue_key)
-    else:
-        row = await work.connection.fetchrow(ISSUES, project_id, None, None, [found.issue_id])
-        if row is None:
-            raise NotFoundOrDenied
-        document = row["document"]
-        for name in lists:
-            rows = await work.connection.fetch(_SQL[f"{name}_of_issue"], found.issue_id, _LONGEST_LIST)
-            lists[name] = [row["document"] for row in rows]
-            totals[name] = rows[0]["total"] if rows else 0
+    if found.issue_id is not None:
+        return await trace_issue(work, project_id, found.issue_id)
+    none: Document = {name: [] for name in _TRACED}
+    return {**_unknown_issue(found, issue_key), **none, "totals": dict.fromkeys(_TRACED, 0)}
+
+
+async def trace_issue(work: Work, project_id: int, issue_id: int) -> Document:
+    """Return what reverse_traceability does for a known issue, given by its id."""
+    row = await work.connection.fetchrow(ISSUES, project_id, None, None, [issue_id])
+    if row is None:
+        raise NotFoundOrDenied
+    document: Document = row["document"]
+    lists, totals = {}, {}
+    for name in _TRACED:
+        rows = await work.connection.fetch(_SQL[f"{name}_of_issue"], issue_id, _LONGEST_LIST)
+        lists[name] = [row["document"] for row in rows]
+        totals[name] = rows[0]["total"] if rows else 0
     shown_lists = {name: items[: fitting(items, _ROOM)] for name, items in lists.items()}
     document |= {**shown_lists, "totals": totals}
     cut = [f"{len(items)} of {totals[name]} {name}" for name, items in shown_lists.items() if len(items) < totals[name]]

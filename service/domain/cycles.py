@@ -48,6 +48,25 @@ async def list_cycles(work: Work, project_id: int) -> Document:
     return whole_list([row["document"] for row in cycles], types=[row["document"] for row in types])
 
 
+async def get_cycle(work: Work, project_id: int, cycle_id: int) -> Document:
+    """Return one cycle."""
+    document: Document | None = await work.connection.fetchval(_SQL["cycle"], project_id, cycle_id)
+    if document is None:
+        raise NotFoundOrDenied
+    return document
+
+
+async def cycles_with_counts(work: Work, project_id: int) -> list[Document]:
+    """Return all cycles, parents before children, with the cases of the runs in each and below it by status."""
+    rows = await work.connection.fetch(_SQL["cycles"], project_id)
+    return [{**row["document"], "counts": row["counts"]} for row in rows]
+
+
+async def cycle_names(work: Work, project_id: int) -> dict[int, str]:
+    """Return the names of the cycles by id, the latest to start first."""
+    return {row["id"]: row["name"] for row in await work.connection.fetch(_SQL["names"], project_id)}
+
+
 async def create_cycle(
     work: Work,
     project_id: int,

@@ -1,16 +1,27 @@
 -- name: cycles
--- The cycles of project $1, parents before children, with the progress of their runs and those of all below.
+-- The cycles of project $1, parents before children, with the progress of their runs and those of all below; and the
+-- cases of these by status.
 WITH RECURSIVE below AS (
     SELECT c.id AS ancestor_id, c.id FROM cycles c WHERE c.project_id = $1
     UNION ALL
     SELECT b.ancestor_id, c.id FROM below b JOIN cycles c ON c.project_id = $1 AND c.parent_id = b.id
-), progress AS (
-    SELECT b.ancestor_id, count(*) AS cases, count(*) FILTER (WHERE s.completed) AS completed
-    FROM below b
-    JOIN runs r ON r.cycle_id = b.id
+), own AS (
+    SELECT r.cycle_id, rc.status_id, count(*) AS cases
+    FROM runs r
     JOIN run_cases rc ON rc.run_id = r.id
-    JOIN statuses s ON s.id = rc.status_id
-    GROUP BY b.ancestor_id
+    WHERE r.project_id = $1 AND r.cycle_id IS NOT NULL
+    GROUP BY r.cycle_id, rc.status_id
+), rolled_up AS (
+    SELECT b.ancestor_id, o.status_id, sum(o.cases) AS cases
+    FROM below b
+    JOIN own o ON o.cycle_id = b.id
+    GROUP BY b.ancestor_id, o.status_id
+), progress AS (
+    SELECT u.ancestor_id, sum(u.cases) AS cases, coalesce(sum(u.cases) FILTER (WHERE s.completed), 0) AS completed,
+        json_object_agg(s.name, u.cases ORDER BY s.position, s.id) AS counts
+    FROM rolled_up u
+    JOIN statuses s ON s.id = u.status_id
+    GROUP BY u.ancestor_id
 )
 SELECT json_strip_nulls(json_build_object(
     'id', c.id,
@@ -22,13 +33,17 @@ SELECT json_strip_nulls(json_build_object(
     'endDate', c.end_date,
     'completedDate', c.completed_date,
     'pastDue', c.state <> 'COMPLETED' AND coalesce(c.end_date < current_date, false),
-    'progress', coalesce(round(p.completed::numeric / p.cases, 4), 0)
-)) AS document
+    'progress', coalesce(round(p.completed / p.cases, 4), 0)
+)) AS document, coalesce(p.counts, '{}') AS counts
 FROM cycles c
 JOIN cycle_types t ON t.id = c.type_id
 LEFT JOIN progress p ON p.ancestor_id = c.id
 WHERE c.project_id = $1
 ORDER BY c.depth, c.start_date NULLS LAST, c.id;
+
+-- name: names
+-- The names of the cycles of project $1, the latest to start first.
+SELECT c.id, c.name FROM cycles c WHERE c.project_id = $1 ORDER BY c.start_date DESC NULLS FIRST, c.id DESC;
 
 -- name: cycle_types
 -- The kinds of cycle of project $1.

@@ -22,6 +22,7 @@ _SQL = load(__file__)
 
 DEEPEST = 20
 ROOT = 0
+_SMALL_TREE = 60
 
 
 async def list_folders(work: Work, project_id: int, *, parent_id: int = ROOT) -> Document:
@@ -49,6 +50,55 @@ async def list_folders(work: Work, project_id: int, *, parent_id: int = ROOT) ->
         levels.append(level)
         waiting += [(child, path, level + 1) for child in reversed(children.get(row["id"], []))]
     return _upper_levels(items, levels)
+
+
+async def folder_tree(work: Work, project_id: int, *, opened: int = ROOT) -> list[Document]:
+    """Return the part of the tree that one sees with folder *opened*: what is beside and above it, and its children.
+
+    Depth-first; each with its depth, the number of cases in it and below, and whether it has folders below. A small
+    tree is open as a whole.
+    """
+    rows = await work.connection.fetch(_SQL["folders"], project_id)
+    parents = {row["id"]: row["parent_id"] for row in rows}
+    children: dict[int | None, list[asyncpg.Record]] = {}
+    cases = {row["id"]: row["case_count"] for row in rows}
+    for row in rows:
+        children.setdefault(row["parent_id"], []).append(row)
+    if opened != ROOT and opened not in parents:
+        raise NotFoundOrDenied
+    path: set[int | None] = {None}
+    above: int | None = opened or None
+    while above is not None:
+        path.add(above)
+        above = parents[above]
+    order: list[asyncpg.Record] = []
+    waiting = list(children.get(None, []))
+    while waiting:
+        order.append(waiting.pop())
+        waiting += children.get(order[-1]["id"], [])
+    for row in reversed(order):
+        if row["parent_id"] is not None:
+            cases[row["parent_id"]] += cases[row["id"]]
+    is_small = len(rows) <= _SMALL_TREE
+    items: list[Document] = []
+    shown = [(row, 1) for row in reversed(children.get(None, []))]
+    while shown:
+        row, depth = shown.pop()
+        below = children.get(row["id"], [])
+        is_open = bool(below) and (is_small or row["id"] in path)
+        items.append(
+            {
+                "id": row["id"],
+                "name": row["name"],
+                "depth": depth,
+                "caseCount": cases[row["id"]],
+                "hasFolders": bool(below),
+                "open": is_open,
+            }
+        )
+        if is_open:
+            shown += [(child, depth + 1) for child in reversed(below)]
+    return items
 
 
 def _upper_levels(items: Sequence[Document], levels: Sequence[int]) -> Document:

@@ -18,6 +18,13 @@ FROM (
 
 -- name: failed_cases
 -- The failed cases of run $1 by number, with the keys of their defects, or if $2 only those without one; $3 at most.
+-- Materialized, or the defects of all cases would be looked for before it is asked which have failed.
+WITH failed AS MATERIALIZED (
+    SELECT rc.case_id, rc.case_version, s.name AS status
+    FROM run_cases rc
+    JOIN statuses s ON s.id = rc.status_id AND s.failure
+    WHERE rc.run_id = $1
+)
 SELECT json_strip_nulls(json_build_object(
     'caseId', f.case_id,
     'number', 'C-' || f.number,
@@ -26,7 +33,7 @@ SELECT json_strip_nulls(json_build_object(
     'defects', f.defects
 )) AS document
 FROM (
-    SELECT rc.case_id, c.number, coalesce(v.snapshot ->> 'title', c.title) AS title, s.name AS status,
+    SELECT rc.case_id, c.number, coalesce(v.snapshot ->> 'title', c.title) AS title, rc.status,
         (
             SELECT json_agg(DISTINCT i.key)
             FROM results x
@@ -35,11 +42,9 @@ FROM (
             JOIN issues i ON i.id = k.issue_id
             WHERE x.run_id = $1 AND x.case_id = rc.case_id
         ) AS defects
-    FROM run_cases rc
+    FROM failed rc
     JOIN cases c ON c.id = rc.case_id
     JOIN case_versions v ON v.case_id = rc.case_id AND v.version = rc.case_version
-    JOIN statuses s ON s.id = rc.status_id AND s.failure
-    WHERE rc.run_id = $1
 ) f
 WHERE (f.defects IS NULL) = $2::boolean
 ORDER BY f.number

@@ -118,6 +118,18 @@ async def _results(work: Work, run_id: int, case_id: int) -> Document:
     return document
 
 
+async def list_executions(
+    work: Work, project_id: int, case_id: int, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Document:
+    """Return a page of a case's results in all runs, the latest first."""
+    place = Cursor("executions", project_id, case_id)
+    [before] = place.read(cursor) or [None]
+    total = await work.connection.fetchval(_SQL["count_executions"], case_id)
+    rows = await work.connection.fetch(_SQL["executions"], case_id, project_id, before, limit + 1)
+    items = [row["document"] for row in rows]
+    return page(items, total=total, limit=limit, cursor=place, key=lambda i: (rows[i]["id"],))
+
+
 async def _check_filters(
     work: Work,
     project_id: int,

@@ -133,6 +133,45 @@ JOIN users u ON u.id = e.created_by
 WHERE e.run_id = $1 AND e.case_id = $2
 ORDER BY e.id DESC;
 
+-- name: executions
+-- The results of case $1 in all runs of project $2, the latest first, before id $3; at most $4.
+SELECT e.id, json_strip_nulls(json_build_object(
+    'id', e.id,
+    'run', json_build_object('id', r.id, 'title', r.title),
+    'environment', v.name,
+    'status', s.name,
+    'caseVersion', e.case_version,
+    'comment', nullif(e.comment, ''),
+    'elapsedSeconds', e.elapsed_seconds,
+    'stepResults', (
+        SELECT json_agg(
+            json_build_object('position', p.position, 'status', p.outcome, 'comment', nullif(p.comment, ''))
+            ORDER BY p.position)
+        FROM result_steps p WHERE p.result_id = e.id
+    ),
+    'issues', (
+        SELECT json_agg(json_build_object(
+            'linkId', k.id, 'issueKey', i.key, 'url', nullif(i.url, ''), 'relation', m.name) ORDER BY k.id)
+        FROM links k JOIN issues i ON i.id = k.issue_id JOIN relations m ON m.id = k.relation_id
+        WHERE k.result_id = e.id
+    ),
+    'createdBy', json_build_object('id', u.id, 'name', u.name),
+    'apiKeyId', e.api_key_id,
+    'createdAt', date_trunc('second', e.created_at)
+)) AS document
+FROM results e
+JOIN runs r ON r.id = e.run_id
+JOIN statuses s ON s.id = e.status_id
+JOIN users u ON u.id = e.created_by
+LEFT JOIN environments v ON v.id = r.environment_id
+WHERE e.case_id = $1 AND r.project_id = $2 AND ($3::bigint IS NULL OR e.id < $3)
+ORDER BY e.id DESC
+LIMIT $4;
+
+-- name: count_executions
+-- How many results case $1 has.
+SELECT count(*) FROM results e WHERE e.case_id = $1;
+
 -- name: statuses_by_ref
 -- The statuses in use in project $1 or in its runs, with id and name.
 SELECT s.id, s.name, s.system_name

@@ -16,11 +16,11 @@ import orjson
 from quart import Response, has_request_context, request
 
 from service.calls import Unavailable
+from service.limits import Attempt, Throttle, TooMany, client_address
 from service.mcp.call_log import Entry
 from service.mcp.dispatch import Answer, Host, Server, ServerInfo, error_body, failure_body, unavailable_answer
 from service.mcp.envelope import INVALID_REQUEST
 from service.mcp.eras import MODERN_VERSION, RoutingHeaders
-from service.mcp.limits import Attempt, Throttle, TooMany, client_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.mcp.limits import Buckets, Throttle, TooMany, client_address
+from service.limits import Buckets, Throttle, TooMany, client_address
 
 pytestmark = pytest.mark.unit
 

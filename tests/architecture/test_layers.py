@@ -31,17 +31,25 @@ ALLOWED = {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.sql",
         "service.calls",
     },
-    "service.mcp": {"service.calls"},
+    "service.limits": set(),
+    "service.links": set(),
+    "service.snippets": set(),
+    "service.mail": {"service.settings"},
+    "service.mcp": {"service.calls", "service.limits"},
+    "service.web": {
+        "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.limits",
+        "service.links", "service.mail", "service.settings", "service.snippets",
+    },
     "service.app": {
-        "tenancy", "migrations", "service.tools", "service.mcp", "service.settings", "service.health",
-        "service.metrics", "service",
+        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
+        "service.health", "service.metrics", "service",
     },
     "service.server": {
         "tenancy", "migrations", "service.app", "service.settings", "service.metrics", "service",
     },
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
-        "service.settings", "service.metrics", "service",
+        "service.settings", "service.links", "service.snippets", "service.metrics", "service",
     },
 }  # fmt: skip
 

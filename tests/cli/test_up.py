@@ -86,7 +86,7 @@ def data(tmp_path_factory):
 def test_first_start_prints_one_line_and_a_key_that_works(data):
     with started("--json", "--port", "0", "--data", str(data), cwd=Path("/")) as process:
         ready = json.loads(process.stdout.readline())
-        assert ready.keys() == {"url", "key", "workspace", "pid"}
+        assert ready.keys() == {"url", "key", "workspace", "signIn", "pid"}
         assert ready["workspace"] == "demo"
         client = client_of(ready)
         names = [project["name"] for project in client.call("get_projects")["items"]]

@@ -49,6 +49,10 @@ ATTACKS = {
     "control's table of workspaces": Attack("SELECT * FROM control.workspaces"),
     "control's function": Attack("SELECT * FROM control.authenticate_key('x')"),
     "control's other function": Attack("SELECT control.touch_key(1)"),
+    "control's hashes of passwords": Attack("SELECT * FROM control.passwords"),
+    "control's function for a hash": Attack("SELECT * FROM control.read_password(1, 1)"),
+    "control's function for another password": Attack("SELECT control.replace_password(1, 1, '', 'x', 'x')"),
+    "control's function for a key": Attack("SELECT control.create_own_key(1, 1, 'x', 'x', 'xxxx', 'x', NULL)"),
     "passwords": Attack("SELECT rolpassword FROM pg_authid"),
     "statistics of columns": Attack("SELECT * FROM pg_statistic"),
     # Becoming somebody else

@@ -175,12 +175,13 @@ MUTATIONS = {
     ),
     "not control's functions": Mutation(
         "GRANT USAGE ON SCHEMA control TO {own}; GRANT EXECUTE ON FUNCTION control.authenticate_key(bytea) TO {own}; "
-        "GRANT EXECUTE ON FUNCTION control.touch_key(bigint) TO {own}",
-        through_facade("control's function", "control's other function"),
+        "GRANT EXECUTE ON FUNCTION control.touch_key(bigint), control.read_password(bigint, bigint) TO {own}",
+        through_facade("control's function", "control's other function", "control's function for a hash"),
     ),
     "not control's tables": Mutation(
-        "GRANT USAGE ON SCHEMA control TO {own}; GRANT SELECT ON control.api_keys, control.workspaces TO {own}",
-        through_facade("control's table of keys", "control's table of workspaces"),
+        "GRANT USAGE ON SCHEMA control TO {own}; "
+        "GRANT SELECT ON control.api_keys, control.workspaces, control.passwords TO {own}",
+        through_facade("control's table of keys", "control's table of workspaces", "control's hashes of passwords"),
     ),
     "no CREATE in its schema": Mutation(
         "GRANT CREATE ON SCHEMA {own} TO {own}",

@@ -31,6 +31,7 @@ from tenancy.roles import APP, scram_verifier
 from tenancy.session import Gateway, Identity
 from tenancy.strict import StrictLogins
 from tests.conftest import Client
+from tests.web.browsing import Browser
 
 COMMAND = [sys.executable, "-P", "-m", "service.cli"]
 PATIENCE = 60
@@ -108,7 +109,7 @@ async def _live(scene: Scene, server, name: str) -> None:
         )
         assert (done.returncode == 0) == works, done.stderr
         scene.said[f"standard error of {arguments}"] += done.stderr
-        if "create" not in arguments:
+        if not {"create", "invite"} & set(arguments):
             scene.said[f"standard output of {arguments}"] += done.stdout
         return done.stdout
 
@@ -118,15 +119,24 @@ async def _live(scene: Scene, server, name: str) -> None:
     words["second key"] = command("key", "create", "acme", "--email", "ann@acme.example").strip()
     words["wrong key"] = "to_live_" + secrets.token_urlsafe(32)
     words["malformed key"] = "secret-" + secrets.token_hex(12)
+    words["password of Ann"] = f"Wet-Granite-{secrets.token_hex(8)}-A1"
+    words["secret key"] = secrets.token_hex(24)
+    pages = {
+        "TESTORCHESTRATOR_SECRET_KEY": words["secret key"],
+        "TESTORCHESTRATOR_PUBLIC_URL": "http://127.0.0.1",
+    }
+    link = command("user", "invite", "ann@acme.example", "--workspace", "acme", **pages).strip()
+    words["token of the invitation"] = link.partition("token=")[2]
 
     clean = {key: value for key, value in os.environ.items() if not key.endswith("DATABASE_URL")}
-    given = {"SERVICE_DATABASE_URL": service_url, "TESTORCHESTRATOR_LOG_LEVEL": "debug"}
+    given = {"SERVICE_DATABASE_URL": service_url, "TESTORCHESTRATOR_LOG_LEVEL": "debug"} | pages
     with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
         [*COMMAND, "serve", "--port", "0"], env=clean | given, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             first_line = process.stderr.readline()
             port = int(re.search(r'"port": ?(\d+)', first_line)[1])
+            _visit(scene, port)
             await _call(scene, port, server.dsn(database=name))
             _look_at_processes(scene)
         finally:
@@ -139,7 +149,8 @@ async def _live(scene: Scene, server, name: str) -> None:
     for arguments in (
         ("key", "list", "--workspace", "acme"),
         ("key", "revoke", "--workspace", "acme", key_id),
-        ("user", "create", "--workspace", "acme", "ben@acme.example", "--name", "Ben", "--level", "TENANT_ADMIN"),
+        # One Tenant Admin must stay.
+        ("user", "create", "eve@acme.example", "--workspace", "acme", "--name", "Eve", "--level", "TENANT_ADMIN"),
         ("user", "deactivate", "--workspace", "acme", "ann@acme.example"),
         ("user", "activate", "--workspace", "acme", "ann@acme.example"),
         ("workspace", "suspend", "acme"),
@@ -160,6 +171,27 @@ async def _live(scene: Scene, server, name: str) -> None:
         command(*arguments, works=False, **environment)
     rows = await _texts_of(server.dsn(database=name))
     scene.said["the database"] = "\n".join(rows)
+
+
+def _visit(scene: Scene, port: int) -> None:
+    """Accept the invitation, make a key, sign in rightly and wrongly."""
+    words, browser = scene.secrets, Browser("127.0.0.1", port)
+    password = words["password of Ann"]
+    form = {"name": "Ann", "password": password, "again": password}
+    path = f"/w/acme/invitation?token={words['token of the invitation']}"
+    assert browser.submit(path, form | {"again": "x"}).status == 422
+    assert browser.submit(path, form).status == 303
+    made = browser.submit("/w/acme/profile/keys", {"label": "By a page"}).body
+    words["key of a page"] = re.search(r"to_live_[\w-]{43}", made)[0]
+    for page in ("profile/keys", "profile/password", "sign-in", "nowhere"):
+        scene.said[f"the page {page}"] = browser.get(f"/w/acme/{page}").body
+    change = {"current": password, "password": "short", "again": password}
+    scene.said["a wrong change"] = browser.submit("/w/acme/profile/password", change).body
+    scene.said["a link that was used"] = browser.get(path).main()
+    browser.cookies.clear()
+    scene.said["a wrong sign-in"] = browser.sign_in("/w/acme", "bob@acme.example", password).body
+    assert browser.sign_in("/w/acme", "ann@acme.example", password).status == 303
+    [words["session"]] = browser.cookies.values()
 
 
 async def _call(scene: Scene, port: int, database_url: str) -> None:
@@ -262,7 +294,7 @@ def test_no_command_line_has_a_secret_and_no_environment_but_where_it_was_given(
         for variable, value in environment.items()
         if leaks(scene.secrets, value)
     }
-    assert held == {"SERVICE_DATABASE_URL"}
+    assert held == {"SERVICE_DATABASE_URL", "TESTORCHESTRATOR_SECRET_KEY"}
     services = [pid for pid, command in scene.processes.items() if "service.cli" in command]
     assert len(services) >= 1
 

@@ -94,6 +94,7 @@ def queries() -> dict[str, str]:
             found[f"{file.stem}.{name}"] = query
     found |= {f"listing {name}": query for name, query in cases.LISTINGS.items()}
     found |= {"gaps": coverage.GAPS, "issues": coverage.ISSUES, "runs": runs.LISTING, "count runs": runs.COUNT}
+    found |= {"issue page": coverage.ISSUE_PAGE}
     found |= {"run cases": runs.RUN_CASES, "count run cases": runs.COUNT_RUN_CASES}
     return found | {"count": cases.COUNT, "search": cases.SEARCH, "count found": cases.COUNT_FOUND}
 

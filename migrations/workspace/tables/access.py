@@ -56,7 +56,6 @@ users = Table(
     id_column(),
     string("email", 254),
     string("name", 100),
-    string("password_hash", 255, nullable=True),
     string("access_level", 20, default="REGULAR_USER"),
     reference("role_id", "roles.id", index=True),
     flag("active", default=True),

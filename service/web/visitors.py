@@ -1,0 +1,351 @@
+"""Who looks at a page, and the way of every request for one: find the workspace, check the session, enter, render.
+
+A page is a function under `@page`, which says what it needs; its queries run in one transaction in the workspace,
+READ ONLY unless it is a form, behind the same gate of access as the tools. `@guest_page` is for those who are not
+signed in.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import structlog
+from quart import Blueprint, Response, current_app, request, session
+
+from service.access import AccessLevel, Permission, access_gate
+from service.audit import Actor, write
+from service.domain.visitors import find_visitor
+from service.domain.work import Work
+from service.errors import NotFoundOrDenied
+from service.limits import client_address
+from service.web import sessions
+from service.web.addresses import PREFIX, root_of
+from service.web.faults import Migrating, fault_page, not_found, page_for
+from service.web.templating import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from service.domain.visitors import Visitor
+    from service.limits import Buckets
+    from service.links import Signer
+    from service.mail import Mailer
+    from service.settings import Settings
+    from tenancy.accounts import Accounts, Place, Session
+    from tenancy.release import Release
+    from tenancy.session import Gateway
+
+_LOG = structlog.get_logger()
+_LARGEST = 2**63 - 1
+_LEVELS = tuple(AccessLevel)
+#: The tabs of a project, and what one needs to see each.
+TABS = (
+    ("", "Dashboard", Permission.VIEW_DASHBOARD),
+    ("/cases", "Test cases", Permission.VIEW_TEST_CASES),
+    ("/runs", "Runs", Permission.VIEW_TEST_RUNS),
+    ("/cycles", "Cycles", Permission.VIEW_CYCLES),
+    ("/traceability", "Traceability", Permission.VIEW_EXTERNAL_REFERENCES),
+)
+
+#: Every page of a workspace; modules add theirs when they are imported.
+workspace_pages = Blueprint("workspace", __name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """What pages work with; in the workspaces that *release* serves."""
+
+    gateway: Gateway
+    accounts: Accounts
+    settings: Settings
+    release: Release
+    signer: Signer
+    mailer: Mailer
+    sign_ins: Buckets
+    resets: Buckets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tab:
+    """A tab with the address that it leads to."""
+
+    name: str
+    address: str
+    is_current: bool
+
+
+class Guest:
+    """A request for a page of a workspace, by anybody."""
+
+    def __init__(self, place: Place, form: Mapping[str, str]) -> None:
+        self.web: Web = current_app.extensions["web"]
+        self.place = place
+        self.form = form
+        #: What stands before the path of every page of the workspace.
+        self.root = root_of(request.scope, place.slug)
+        #: The address of this page.
+        self.address = self.root + request.path.removeprefix(f"{PREFIX}{place.slug}")
+
+    def text(self, name: str) -> str | None:
+        """Return the parameter *name* of the address, None if it is not there or empty."""
+        return _clean(request.args.get(name, "")) or None
+
+    def number(self, name: str) -> int | None:
+        """Return the parameter as an id, None if it is none."""
+        text = request.args.get(name, "")
+        return int(text) if text.isascii() and text.isdecimal() and int(text[:20]) <= _LARGEST else None
+
+    def choice(self, name: str, choices: Iterable[str]) -> str | None:
+        """Return the parameter if it is one of *choices*."""
+        text = request.args.get(name, "")
+        return text if text in choices else None
+
+    def with_query(self, **changes: object) -> str:
+        """Return the address of this page with the parameters that it has, changed; None takes one away."""
+        parameters = {**request.args.to_dict(), **changes}
+        query = urlencode({name: value for name, value in parameters.items() if value is not None})
+        return f"{self.address}?{query}" if query else self.address
+
+    def go_to(self, page: str, *, said: str = "", anchor: object = None) -> Response:
+        """Return the way on to another page of the workspace, which will say *said*: never a secret."""
+        if said:
+            session["said"] = said
+        return see_other(f"{self.root}/{page}" + ("" if anchor is None else f"#{anchor}"))
+
+    async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """Return the page that the template makes of *context*."""
+        html = environment.get_template(template).render({**self._frame(), "said": session.pop("said", ""), **context})
+        return Response(html, status, content_type="text/html; charset=utf-8")
+
+    async def render_part(self, template: str, **context: Any) -> Response:
+        """Return a part of a page, which the browser need not fetch again while it is the same."""
+        html = environment.get_template(template).render({**self._frame(), **context})
+        answer = Response(html, content_type="text/html; charset=utf-8", headers={"Cache-Control": "private, no-cache"})
+        await answer.add_etag()
+        return await answer.make_conditional(request)
+
+    def _frame(self) -> dict[str, Any]:
+        return {
+            "place": self.place,
+            "root": self.root,
+            "address": self.address,
+            "given": request.args,
+            "with_query": self.with_query,
+            "theme": theme(),
+            "user": None,
+        }
+
+
+class Visit(Guest):
+    """A request for a page by a user who is signed in, within the transaction of the page."""
+
+    def __init__(
+        self,
+        place: Place,
+        form: Mapping[str, str],
+        *,
+        session: Session,
+        user: Visitor,
+        work: Work,
+        project_id: int | None,
+    ) -> None:
+        super().__init__(place, form)
+        self.session = session
+        self.user = user
+        self.work = work
+        self._project_id = project_id
+        self._page: tuple[str, dict[str, Any]] | None = None
+
+    def may(self, permission: str) -> bool:
+        """Return whether the visitor holds *permission* in the project of the page."""
+        return permission in self.user.permissions
+
+    def has_level(self, level: str) -> bool:
+        """Return whether the visitor's access level is *level* or above."""
+        return _LEVELS.index(AccessLevel(self.user.access_level)) >= _LEVELS.index(AccessLevel(level))
+
+    async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """Return the page that the template makes of *context*; of the API keys *key_ids* it has *key_labels*.
+
+        It is made when the transaction has ended: labels take another connection, and rendering needs none.
+        """
+        self._page = template, context
+        return Response(status=status)
+
+    async def finish(self, answer: Response) -> Response:
+        """Return *answer* with the page that it stands for, if it does."""
+        if self._page is None:
+            return answer
+        template, context = self._page
+        key_ids: Iterable[int] = context.get("key_ids", ())
+        labels = await self.web.accounts.name_keys(self.session, key_ids) if key_ids else {}
+        return await super().render(template, status=answer.status_code, key_labels=labels, **context)
+
+    def _frame(self) -> dict[str, Any]:
+        frame = super()._frame() | {"user": self.user, "may": self.may, "has_level": self.has_level}
+        if self._project_id is not None:
+            here = f"{self.root}/projects/{self._project_id}"
+            frame |= {
+                "here": here,
+                "project": {"id": self._project_id, "name": self.user.project},
+                "project_tabs": [
+                    Tab(name=name, address=here + path, is_current=self._is_current(here, path))
+                    for path, name, needed in TABS
+                    if self.may(needed)
+                ],
+            }
+        return frame
+
+    def _is_current(self, here: str, path: str) -> bool:
+        return self.address == here + path or (path != "" and self.address.startswith(f"{here}{path}/"))
+
+
+@workspace_pages.route("/<path:_rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def nowhere(slug: str, _rest: str) -> Response:
+    """Answer what no other route takes."""
+    return not_found(root_of(request.scope, slug))
+
+
+Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Response]]")
+
+
+def page(
+    path: str, *, needs: Iterable[Permission] = (), level: AccessLevel = AccessLevel.REGULAR_USER, form: bool = False
+) -> Callable[[Handler], Handler]:
+    """Declare a page for users who are signed in, with the permissions *needs* in the project of *path*.
+
+    With *form* it takes what a form posts, and may write. Who lacks a permission or the level is told that there is no
+    such page.
+    """
+    needed = tuple(needs)
+
+    def declare(handler: Handler) -> Handler:
+        async def serve(place: Place, **arguments: Any) -> Response:
+            claimed = _session_of(place)
+            if claimed is None:
+                return _to_sign_in(place)
+            given = await _posted() if form else {}
+            project_id: int | None = arguments.get("project_id")
+            gate = ""
+            if project_id is not None:
+                gate = access_gate(user_id=claimed.user_id, project_id=project_id, permissions=needed)
+            web: Web = current_app.extensions["web"]
+            async with web.gateway.workspace(place.schema_name, read_only=not form, gate=gate) as connection:
+                user = await find_visitor(connection, claimed.user_id, project_id=project_id)
+                if user is None:
+                    return _to_sign_in(place)
+                actor = Actor(user_id=user.id, api_key_id=None, tool="web")
+                work = Work(connection=connection, actor=actor)
+                visit = Visit(place, given, session=claimed, user=user, work=work, project_id=project_id)
+                if not visit.has_level(level):
+                    raise NotFoundOrDenied
+                answer = await handler(visit, **arguments)
+                # What a form gets back with its faults has changed nothing.
+                connection.rollback_only = form and answer.status_code >= 400  # noqa: PLR2004
+                if not connection.rollback_only:
+                    await write(connection, actor, work.changes)
+            return await visit.finish(answer)
+
+        _add(path, handler, serve, form=form)
+        return handler
+
+    return declare
+
+
+def guest_page(path: str, *, form: bool = False) -> Callable[[Handler], Handler]:
+    """Declare a page for everybody who knows the workspace's address, in no transaction."""
+
+    def declare(handler: Handler) -> Handler:
+        async def serve(place: Place, **arguments: Any) -> Response:
+            return await handler(Guest(place, await _posted() if form else {}), **arguments)
+
+        _add(path, handler, serve, form=form)
+        return handler
+
+    return declare
+
+
+def visitor_address() -> str:
+    """Return the address that the one who asks is counted under."""
+    web: Web = current_app.extensions["web"]
+    return client_address(
+        request.scope.get("client"),
+        request.headers.getlist("X-Forwarded-For"),
+        trusted_proxies=web.settings.trusted_proxies,
+    )
+
+
+def theme() -> str:
+    """Return the colours that the visitor chose, empty for those of their system."""
+    chosen = request.cookies.get("theme", "")
+    return chosen if chosen in {"light", "dark"} else ""
+
+
+def _add(path: str, handler: Callable[..., object], serve: Callable[..., Awaitable[Response]], *, form: bool) -> None:
+    @wraps(handler)
+    async def answer(slug: str, **arguments: Any) -> Response:
+        began = time.perf_counter()
+        place = None
+        answered = fault_page(500, "Something went wrong", "")
+        try:
+            place = await _place(slug, arguments)
+            answered = await serve(place, **arguments)
+        except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes a page
+            answered = page_for(error, root_of(request.scope, slug))
+        finally:
+            _LOG.info(
+                "page",
+                page=handler.__name__,
+                method=request.method,
+                status=answered.status_code,
+                duration_ms=round((time.perf_counter() - began) * 1000, 2),
+                **({} if place is None else {"workspace_id": place.workspace_id}),
+            )
+        return answered
+
+    method = "POST" if form else "GET"
+    workspace_pages.add_url_rule(path, f"{method} {path}", answer, methods=[method])
+
+
+async def _place(slug: str, arguments: Mapping[str, Any]) -> Place:
+    web: Web = current_app.extensions["web"]
+    if any(isinstance(value, int) and value > _LARGEST for value in arguments.values()):
+        raise NotFoundOrDenied
+    place = await web.accounts.find_place(_clean(slug), sessions.claimed())
+    if place is None:
+        raise NotFoundOrDenied
+    if not web.release.serves(place.schema_version, place.compatible_from):
+        raise Migrating
+    return place
+
+
+def _session_of(place: Place) -> Session | None:
+    return sessions.claimed() if place.signed_in else None
+
+
+def _to_sign_in(place: Place) -> Response:
+    guest = Guest(place, {})
+    asked = guest.with_query() if request.method in {"GET", "HEAD"} else ""
+    query = f"?{urlencode({'next': asked})}" if asked not in {"", f"{guest.root}/"} else ""
+    return see_other(f"{guest.root}/sign-in{query}")
+
+
+async def _posted() -> dict[str, str]:
+    """Return what a form of ours posted; raise OutOfDate where it is none of ours."""
+    form = {name: _clean(value) for name, value in (await request.form).items()}
+    sessions.check_form(form)
+    return form
+
+
+def _clean(text: str) -> str:
+    """Return *text* without what the database cannot store."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def see_other(address: str) -> Response:
+    """Return the way on to another page, which is to be read and not posted to."""
+    return Response(status=303, headers={"Location": address})
