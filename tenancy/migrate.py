@@ -94,7 +94,7 @@ async def migrate(
 
 async def plan(admin: asyncpg.Connection, *, canary: Collection[str] = (), only_failed: bool = False) -> Plan:
     """Return what `migrate` would do; nothing is changed."""
-    current = await _control_revision(admin)
+    current = await _revision(admin, "control")
     control = () if current == head(Tree.CONTROL) else statements(Tree.CONTROL, current)
     if current is None:
         return Plan(control, [], {}, {})
@@ -140,7 +140,7 @@ async def _migrate_control(admin: asyncpg.Connection) -> None:
 
 async def _try_to_migrate_control(admin: asyncpg.Connection) -> None:
     async with admin.transaction():
-        current = await _control_revision(admin)
+        current = await _revision(admin, "control")
         _check_known(Tree.CONTROL, current, "The control schema")
         if current == head(Tree.CONTROL):
             return
@@ -152,10 +152,11 @@ async def _try_to_migrate_control(admin: asyncpg.Connection) -> None:
         await admin.execute("RESET ROLE")
 
 
-async def _control_revision(admin: asyncpg.Connection) -> str | None:
-    if not await admin.fetchval("SELECT to_regclass('control.alembic_version') IS NOT NULL"):
+async def _revision(admin: asyncpg.Connection, schema: str) -> str | None:
+    """Return what the schema itself says; None where it says nothing."""
+    if await admin.fetchval("SELECT to_regclass($1) IS NULL", f"{schema}.alembic_version"):
         return None
-    revision: str | None = await admin.fetchval("SELECT version_num FROM control.alembic_version")
+    revision: str | None = await admin.fetchval(f"SELECT version_num FROM {schema}.alembic_version")
     return revision
 
 
@@ -176,25 +177,27 @@ async def _stages(
     )
     behind, skipped = [], {}
     for row in rows:
-        slug = row["slug"]
+        slug, revision = row["slug"], row["schema_version"]
         if row["state"] == "deleting":
             skipped[slug] = "it is being deleted"
-        elif row["schema_version"] not in known(Tree.WORKSPACE):
-            skipped[slug] = f"it is at revision {row['schema_version']}, which is of a newer release"
         elif only_failed and row["migration_error"] is None:
             skipped[slug] = "no try to migrate it has failed"
+        elif revision not in known(Tree.WORKSPACE) and (
+            revision := await _revision(admin, row["schema_name"])
+        ) not in known(Tree.WORKSPACE):
+            skipped[slug] = f"it is at revision {revision}, which this release does not know: run a newer release"
         else:
-            behind.append(Behind(row["id"], slug, row["schema_name"], row["schema_version"]))
+            behind.append(Behind(row["id"], slug, row["schema_name"], revision))
     return in_stages(behind, canary), skipped
 
 
 async def _move(admin: asyncpg.Connection, workspace: Behind) -> None:
     """Move one workspace in one transaction, and keep in the control schema why that failed."""
     try:
-        await _move_at_once(admin, workspace)
-    except (TenancyError, asyncpg.PostgresError) as error:
+        async with admin.transaction():
+            await _move_within(admin, workspace)
+    except asyncpg.PostgresError as error:
         if not admin.is_closed():
-            await admin.execute("ROLLBACK")
             await admin.execute(
                 "UPDATE control.workspaces SET migration_error = left($2, 500) WHERE id = $1",
                 workspace.id,
@@ -203,12 +206,12 @@ async def _move(admin: asyncpg.Connection, workspace: Behind) -> None:
         raise
 
 
-async def _move_at_once(admin: asyncpg.Connection, workspace: Behind) -> None:
+async def _move_within(admin: asyncpg.Connection, workspace: Behind) -> None:
     # Few messages, since with thousands of workspaces they are what takes the time; but each DDL statement has its own.
     # Nor does each commit wait for the disk: what a crash takes back of a workspace is all of its migration.
     await admin.execute(
-        f"BEGIN; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; SET LOCAL synchronous_commit = off; "
-        f"SET LOCAL ROLE {OWNER}; SET LOCAL search_path = {workspace.schema_name}, pg_temp"
+        f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; SET LOCAL synchronous_commit = off; SET LOCAL ROLE {OWNER}; "
+        f"SET LOCAL search_path = {workspace.schema_name}, pg_temp"
     )
     # The schema's own row is the truth.
     current = await admin.fetchval("SELECT version_num FROM alembic_version FOR UPDATE")
@@ -223,7 +226,7 @@ async def _move_at_once(admin: asyncpg.Connection, workspace: Behind) -> None:
                 await admin.execute(statement)
     await admin.execute(
         f"SET LOCAL ROLE NONE; UPDATE control.workspaces SET schema_version = '{target}', "
-        f"compatible_from = '{compatible_from(target)}', migration_error = NULL WHERE id = {workspace.id:d}; COMMIT"
+        f"compatible_from = '{compatible_from(target)}', migration_error = NULL WHERE id = {workspace.id:d}"
     )
 
 

@@ -84,8 +84,11 @@ async def make_schema(
 
 def privileges(schema_name: str) -> list[str]:
     """Return the grants of a workspace's role, name by name: ON ALL TABLES would scan every workspace's tables."""
+    tables: dict[str, list[str]] = {}
+    for table in metadata.sorted_tables:
+        tables.setdefault(table.info["privileges"], []).append(table.name)
     grants = [f"GRANT USAGE ON SCHEMA {schema_name} TO {schema_name}"]
-    grants += [f"GRANT {table.info['privileges']} ON {table.name} TO {schema_name}" for table in metadata.sorted_tables]
+    grants += [f"GRANT {what} ON {', '.join(names)} TO {schema_name}" for what, names in tables.items()]
     grants += [
         f"GRANT USAGE ON SEQUENCE ids TO {schema_name}",
         f"GRANT EXECUTE ON FUNCTION project_access(bigint), require_access(bigint, bigint, text[]) TO {schema_name}",

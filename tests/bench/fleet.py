@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from migrations.trees import Tree, head
 from service.cli.creation import Order, create_one
 from service.tools.catalog import TOOLS
 from service.tools.host import ToolHost
@@ -258,7 +259,7 @@ async def run(bench: Bench, folder: Path, options: argparse.Namespace) -> None:
         with bench.measured() as counting:
             await usage_of_all(admin)
         bench.add(f"workspace stats, {options.workspaces:,} workspaces", f"{counting.seconds:.2f} s", "", counting)
-        with next_release(folder, ADD_COLUMN), bench.measured() as migrating:
+        with next_release(folder, ADD_COLUMN, compatible_from=head(Tree.WORKSPACE)), bench.measured() as migrating:
             report = await migrate(admin, connecting=bench.admin, connections=4)
     report.check()
     bench.add(
@@ -267,6 +268,18 @@ async def run(bench: Bench, folder: Path, options: argparse.Namespace) -> None:
         "1,000/s",
         migrating,
     )
+
+
+async def work_on(bench: Bench) -> None:
+    """Write after a checkpoint, as on any day: what a recovery has to do is what was done since the last one."""
+    async with bench.admin() as admin:
+        await admin.execute("CHECKPOINT")
+    async with serving(bench, size=2) as host:
+        for _, key, project in bench.keys[:50]:
+            identity = await host.authenticate(key)
+            await host.call(identity, "create_test_case", {"project": project, "title": "One more"})
+    count = len(bench.keys)
+    await provision(bench, range(count, count + FEW))
 
 
 def start_after_crash(data: Path, bench: Bench) -> None:
@@ -300,6 +313,7 @@ def main() -> None:
         with embedded_server(data) as server:
             bench = Bench(server)
             asyncio.run(run(bench, folder, options))
+            asyncio.run(work_on(bench))
             os.kill(server.pid, signal.SIGKILL)
         start_after_crash(data, bench)
     table = Table(title="A fleet of workspaces")

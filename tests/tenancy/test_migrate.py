@@ -264,7 +264,12 @@ async def test_a_plan_changes_nothing(fleet, tmp_path):
     admin, _, _ = fleet
     slugs = await make_fleet(admin, 10)
     await set_state(admin, "w-0004", "deleting")
-    await admin.execute("UPDATE control.workspaces SET schema_version = 'later' WHERE slug = 'w-0005'")
+    # One is of a newer release; of another one, only the control schema says so.
+    newer = (await find_workspace(admin, "w-0005")).schema_name
+    await admin.execute(f"UPDATE {newer}.alembic_version SET version_num = 'later'")
+    await admin.execute(
+        "UPDATE control.workspaces SET schema_version = 'later' WHERE slug = ANY ($1)", ["w-0005", "w-0006"]
+    )
     with next_release(tmp_path, SHADE):
         found = await plan(admin, canary=["w-0002"])
         assert [(stage.name, len(stage.workspaces)) for stage in found.stages] == [
@@ -277,8 +282,12 @@ async def test_a_plan_changes_nothing(fleet, tmp_path):
         assert set(found.skipped) == {"w-0004", "w-0005"}
         with pytest.raises(TenancyError, match="no workspace 'nobody' to be the canary"):
             await plan(admin, canary=["nobody"])
-    await admin.execute("UPDATE control.workspaces SET schema_version = $1 WHERE slug = 'w-0005'", NOW)
-    assert await states(admin) == dict.fromkeys(slugs, BEFORE)
+        untouched = dict.fromkeys(slugs, BEFORE)
+        untouched |= {"w-0005": ("later", "later", False), "w-0006": ("later", NOW, False)}
+        assert await states(admin) == untouched
+        assert (await migrate(admin)).skipped == found.skipped
+    moved = dict.fromkeys(slugs, AFTER) | {"w-0004": BEFORE, "w-0005": untouched["w-0005"]}
+    assert await states(admin) == moved
 
 
 async def test_an_empty_database_has_a_plan_too(postgres):
