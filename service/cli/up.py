@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -22,6 +21,7 @@ from service.demo.load import DEMO_NAME, demo_owner_email, populate_demo
 from service.logs import configure_logging
 from service.server import listen, serve
 from service.settings import read_settings
+from service.snippets import snippets
 from tenancy import catalog, keys
 from tenancy.connection import admin_connection
 from tenancy.embedded import embedded_server
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DEFAULT_PORT = 8520
+# The two clients that most come with; docs/clients.md has all.
+_SHOWN = 2
 
 
 def up(
@@ -152,18 +154,15 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 def _show(url: str, key: str, folder: Path) -> None:
-    header = f"Authorization: Bearer {key}"
-    server = {"url": url, "headers": {"Authorization": f"Bearer {key}"}}
-    claude = f"claude mcp add --transport http testorchestrator {url} --header {shlex.quote(header)}"
-    cursor = json.dumps({"mcpServers": {"testorchestrator": server}}, indent=2)
     for title, body in (
         ("TestOrchestrator is ready", f"  URL        {url}\n  API key    {key}\n  Workspace  {DEMO} ({DEMO_NAME})"),
-        ("Claude Code", f"  {claude}"),
-        ("Cursor (.cursor/mcp.json), Claude Desktop", "\n".join(f"  {line}" for line in cursor.splitlines())),
+        *((f"{one.client} ({one.where})", indent(one.text, "  ")) for one in snippets(url, key)[:_SHOWN]),
     ):
         results.print(f"[bold green]{title}[/]", markup=True)
         results.print(body, markup=False, soft_wrap=True)
         results.print()
     results.print(
-        f"Then ask: list the test cases in the Web Shop project.\nData: {folder}   Stop: Ctrl-C", soft_wrap=True
+        "Other clients: docs/clients.md\nThen ask: list the test cases in the Web Shop project.\n"
+        f"Data: {folder}   Stop: Ctrl-C",
+        soft_wrap=True,
     )

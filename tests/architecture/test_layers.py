@@ -31,6 +31,7 @@ ALLOWED = {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.sql",
         "service.calls",
     },
+    "service.snippets": set(),
     "service.mcp": {"service.calls"},
     "service.app": {
         "tenancy", "migrations", "service.tools", "service.mcp", "service.settings", "service.health",
@@ -41,7 +42,7 @@ ALLOWED = {
     },
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
-        "service.settings", "service.metrics", "service",
+        "service.settings", "service.metrics", "service.snippets", "service",
     },
 }  # fmt: skip
 

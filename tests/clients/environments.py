@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,17 @@ def node() -> Path:
 
     _once(NODE_MODULES, (PROGRAMS / "package-lock.json").read_text(), install)
     return binary
+
+
+def pinned() -> dict[str, str]:
+    """Return the version of each client's package, as it is asked for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ours = project["optional-dependencies"]["dev"]
+    versions = json.loads((PROGRAMS / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    for requirements in PROGRAMS.glob("requirements-*.txt"):
+        versions |= dict(line.split("==") for line in requirements.read_text(encoding="utf-8").split())
+    [python_sdk] = [line.removeprefix("mcp") for line in ours if line.startswith("mcp>")]
+    return versions | {"mcp": python_sdk, "mcp 1": versions["mcp"]}
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from service.snippets import snippets
 from tests.clients.environments import NODE_MODULES, PROGRAMS, node, python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MATRIX = "clients"
 STEPS = ("connect", "list", "read", "write", "argument error", "tool error", "wrong key")
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
+# In what a program is to start, it stands for the key.
+KEY = "KEY"
 # What the service says; some clients show less.
 SAID = "Unauthorized: the API key is missing, invalid, revoked or expired. Create one under Profile > API Keys"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A client in one era. *command* makes what the program is started with, and *bridge* what it is to start itself.
+    """A client in one era. *command* makes what the program is started with, *bridge* what it is to start for a URL.
 
     A client that is left to choose has the era auto.
     """
 
     client: str
+    package: str
     era: str
     speaks: str
     command: Callable[[], list[Any]]
-    bridge: Callable[[str], list[Any]] | None = None
+    bridge: Callable[[str], dict[str, Any]] | None = None
     wrong_key: str = SAID
 
     def __str__(self) -> str:
@@ -39,23 +45,31 @@ def _python_2() -> list[Any]:
     return [sys.executable, PROGRAMS / "python_sdk_2.py"]
 
 
-def _remote(url: str) -> list[Any]:
-    return [node(), NODE_MODULES / "mcp-remote" / "dist" / "proxy.js", url, "--header", "Authorization: Bearer KEY"]
+def _remote(url: str) -> dict[str, Any]:
+    """Return what our snippet says, but for where the bridge comes from."""
+    [text] = [snippet.text for snippet in snippets(url, KEY) if snippet.client == "Claude Desktop"]
+    server = json.loads(text)["mcpServers"]["testorchestrator"]
+    assert server["args"][:2] == ["-y", "mcp-remote"]
+    return {
+        "command": [node(), NODE_MODULES / "mcp-remote" / "dist" / "proxy.js", *server["args"][2:]],
+        "env": server["env"],
+    }
 
 
-def _inspector(era: str) -> Callable[[str], list[Any]]:
+def _inspector(era: str) -> Callable[[str], dict[str, Any]]:
     cli = [NODE_MODULES / ".bin" / "mcp-inspector", "--cli"]
-    options = ["--transport", "http", "--header", "Authorization: Bearer KEY", "--stored-auth-only", "--format", "json"]
-    return lambda url: [node(), *cli, url, *options, "--protocol-era", era]
+    options = ["--header", f"Authorization: Bearer {KEY}", "--stored-auth-only", "--format", "json"]
+    return lambda url: {"command": [node(), *cli, url, "--transport", "http", *options, "--protocol-era", era]}
 
 
 RUNS = (
     *(
-        Run(client="Python SDK 2", era=era, speaks=speaks, command=_python_2)
+        Run(client="Python SDK 2", package="mcp", era=era, speaks=speaks, command=_python_2)
         for era, speaks in (("auto", MODERN), ("legacy", LEGACY), ("modern", MODERN))
     ),
     Run(
         client="Python SDK 1",
+        package="mcp 1",
         era="legacy",
         speaks=LEGACY,
         command=lambda: [python("python-sdk-1"), PROGRAMS / "python_sdk_1.py"],
@@ -64,6 +78,7 @@ RUNS = (
     *(
         Run(
             client="FastMCP",
+            package="fastmcp",
             era=era,
             speaks=speaks,
             command=lambda: [python("fastmcp"), PROGRAMS / "fastmcp_client.py"],
@@ -72,6 +87,7 @@ RUNS = (
     ),
     Run(
         client="TypeScript SDK 1",
+        package="@modelcontextprotocol/sdk",
         era="legacy",
         speaks=LEGACY,
         command=lambda: [node(), PROGRAMS / "typescript_1.mjs"],
@@ -79,6 +95,7 @@ RUNS = (
     *(
         Run(
             client="TypeScript SDK 2",
+            package="@modelcontextprotocol/client",
             era=era,
             speaks=speaks,
             command=lambda: [node(), PROGRAMS / "typescript_2.mjs"],
@@ -93,6 +110,7 @@ RUNS = (
     *(
         Run(
             client="Inspector",
+            package="@modelcontextprotocol/inspector",
             era=era,
             speaks=speaks,
             command=lambda: [sys.executable, PROGRAMS / "inspector.py"],
@@ -107,6 +125,7 @@ RUNS = (
     *(
         Run(
             client="mcp-remote",
+            package="mcp-remote",
             era=era,
             speaks=speaks,
             command=_python_2,

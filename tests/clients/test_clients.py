@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.environments import environment, or_skip
-from tests.clients.runs import RUNS, STEPS, Run
+from tests.clients.environments import environment, or_skip, pinned
+from tests.clients.runs import MATRIX, RUNS, STEPS, Run
 
 FIELDS = {
     "priority": "High",
@@ -18,7 +18,6 @@ FIELDS = {
         {"step": "Enter the right password", "notes": "Within 15 minutes"},
     ],
 }
-MATRIX = "clients"
 _PATIENCE_SECONDS = 120
 
 
@@ -45,13 +44,13 @@ def test_a_client_does_its_steps_and_shows_what_went_wrong(*, run: Run, acme, cl
         "title": f"Login locks after five wrong passwords, {run}",
         "fields": FIELDS,
         "foreign_case": foreign_case,
-        "environment": environment(tmp_path),
     }
     if run.bridge is not None:
-        task["command"] = [str(part) for part in or_skip(lambda: run.bridge(task["url"]))]
+        task["bridge"] = {"env": {}} | or_skip(lambda: run.bridge(task["url"]))
+        task["bridge"]["env"] |= environment(tmp_path)
     done = subprocess.run(  # noqa: S603 - our own programs
         command,
-        input=json.dumps(task),
+        input=json.dumps(task, default=str),
         capture_output=True,
         text=True,
         check=False,
@@ -70,7 +69,8 @@ def test_a_client_does_its_steps_and_shows_what_went_wrong(*, run: Run, acme, cl
         "tool error": _told(seen["tool error"]) == "not found or access denied",
         "wrong key": run.wrong_key in _told(seen["wrong key"]),
     }
-    row(MATRIX, client=run.client, era=run.era, **{step: "ok" if right[step] else "WRONG" for step in STEPS})
+    shown = {"client": run.client, "version": pinned()[run.package], "era": run.era}
+    row(MATRIX, **shown, **{step: "ok" if right[step] else "WRONG" for step in STEPS})
     assert all(right.values()), {step: seen[step] for step in STEPS if not right[step]}
 
 

@@ -41,7 +41,7 @@ class Session:
 
 @asynccontextmanager
 async def connected(task: dict[str, Any], key: str):
-    session = Session([part.replace("KEY", key) for part in task["command"]])
+    session = Session([part.replace("KEY", key) for part in task["bridge"]["command"]])
     await session.connect()
     yield session
 

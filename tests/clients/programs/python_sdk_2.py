@@ -1,7 +1,8 @@
-"""The Python SDK from version 2 on, over HTTP, or over stdio where the task has a *command* to bridge with."""
+"""The Python SDK from version 2 on, over HTTP, or over stdio where the task has a *bridge*."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Session:
 
 
 def connected(task: dict[str, Any], key: str):
-    return (bridged if "command" in task else direct)(task, key)
+    return (bridged if "bridge" in task else direct)(task, key)
 
 
 @asynccontextmanager
@@ -51,8 +52,9 @@ async def direct(task: dict[str, Any], key: str):
 @asynccontextmanager
 async def bridged(task: dict[str, Any], key: str):
     """Connect through a bridge. If that fails, its log is what the user can look into."""
-    command, *arguments = [part.replace("KEY", key) for part in task["command"]]
-    bridge = StdioServerParameters(command=command, args=arguments, env=task["environment"])
+    filled = json.loads(json.dumps(task["bridge"]).replace("KEY", key))
+    command, *arguments = filled["command"]
+    bridge = StdioServerParameters(command=command, args=arguments, env=filled["env"])
     with tempfile.TemporaryFile("w+") as log:
         try:
             async with Client(stdio_client(bridge, errlog=log), mode=task["era"]) as client:
