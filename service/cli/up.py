@@ -6,6 +6,7 @@ import os
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 DEFAULT_PORT = 8520
+# The two clients that most come with; docs/clients.md has all.
+_SHOWN = 2
 
 
 def up(
@@ -191,15 +194,15 @@ def _show(url: str, key: str, sign_in: Mapping[str, str | None], folder: Path) -
         f"  URL        {url}\n  API key    {key}\n  Workspace  {DEMO} ({DEMO_NAME})\n"
         f"  Sign in    {sign_in['url']}\n  E-mail     {sign_in['email']}\n  Password   {password}"
     )
-    code, cursor, *_ = snippets(url, key)
     for title, body in (
         ("TestOrchestrator is ready", facts),
-        ("Claude Code", f"  {code.text}"),
-        ("Cursor (.cursor/mcp.json), Claude Desktop", "\n".join(f"  {line}" for line in cursor.text.splitlines())),
+        *((f"{one.client} ({one.where})", indent(one.text, "  ")) for one in snippets(url, key)[:_SHOWN]),
     ):
         results.print(f"[bold green]{title}[/]", markup=True)
         results.print(body, markup=False, soft_wrap=True)
         results.print()
     results.print(
-        f"Then ask: list the test cases in the Web Shop project.\nData: {folder}   Stop: Ctrl-C", soft_wrap=True
+        "Other clients: docs/clients.md\nThen ask: list the test cases in the Web Shop project.\n"
+        f"Data: {folder}   Stop: Ctrl-C",
+        soft_wrap=True,
     )

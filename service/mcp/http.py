@@ -57,11 +57,20 @@ _NO_OAUTH = orjson.dumps(
         "(Bearer scheme); see Profile > API Keys.",
     }
 )
+# What a client shows whose key was refused and that then tried to register for OAuth.
+_NO_REGISTRATION = orjson.dumps(
+    {
+        "error": "access_denied",
+        "error_description": "The API key is missing, invalid, revoked or expired, and OAuth is not offered here. "
+        "Create a key under Profile > API Keys and send it in the Authorization header (Bearer scheme).",
+    }
+)
 _NOT_FOUND = orjson.dumps(
     {"error": "not_found", "error_description": f"There is nothing here. The endpoint is {PATH}."}
 )
-_NOT_FOUND_HEADERS = {name.decode(): value.decode() for name, value in _JSON}
-_OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
+_JSON_HEADERS = {name.decode(): value.decode() for name, value in _JSON}
+_REGISTRATION_PATH = "/register"
+_OAUTH_PATHS = frozenset({_REGISTRATION_PATH, "/authorize", "/token"})
 _REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
 #: The most specific one decides.
 _JSON_RANGES = ("application/json", "application/*", "*/*")
@@ -277,8 +286,11 @@ def install_error_answers(app: Quart) -> None:
     @app.errorhandler(404)
     async def not_found(_: HTTPException) -> Response:
         path = request.path if has_request_context() else ""
+        if path == _REGISTRATION_PATH and request.method == "POST":
+            # After a 404 some clients try an older transport, and show its failure instead of this.
+            return Response(_NO_REGISTRATION, 403, headers=_JSON_HEADERS)
         oauth = ".well-known" in path or path in _OAUTH_PATHS
-        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=_NOT_FOUND_HEADERS)
+        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=_JSON_HEADERS)
 
 
 async def _while_connected(answer: Coroutine[None, None, Answer], receive: ASGIReceiveCallable) -> Answer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service.domain import configuration, cycles, fields, folders, projects
 from service.tools.arguments import boolean, choice, described, identifier, optional
 from service.tools.registry import read_tool
-from service.tools.results import ANYTHING, BOOLEAN, DATE, INTEGER, NUMBER, STRING, array, listing, record
+from service.tools.results import BOOLEAN, DATE, INTEGER, NUMBER, OBJECT, STRING, any_of, array, listing, record
 
 if TYPE_CHECKING:
     from service.domain.work import Document, Work
@@ -71,7 +71,7 @@ async def get_folders(work: Work, *, project: int, parent_id: int = folders.ROOT
                             "required": BOOLEAN,
                         },
                         {
-                            "default": ANYTHING,
+                            "default": any_of(STRING, NUMBER, BOOLEAN, array(any_of(STRING, OBJECT))),
                             "options": array(record({"value": STRING, "label": STRING})),
                             "slots": array(record({"name": STRING, "label": STRING})),
                         },

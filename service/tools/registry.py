@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.domain.work import Document
 from service.tools.arguments import Argument, boolean, described, identifier, object_schema, optional, required, text
-from service.tools.results import BOOLEAN
+from service.tools.results import BOOLEAN, published
 
 if TYPE_CHECKING:
     from service.access import Permission
@@ -52,7 +52,7 @@ class Tool:
             "title": self.title,
             "description": self.description,
             "inputSchema": object_schema(self.arguments),
-            "outputSchema": self.returns,
+            "outputSchema": published(self.returns),
             "annotations": {
                 "title": self.title,
                 "readOnlyHint": self.read_only,

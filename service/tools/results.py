@@ -12,7 +12,7 @@ STRING: Schema = {"type": "string"}
 BOOLEAN: Schema = {"type": "boolean"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 DATE: Schema = {"type": "string", "format": "date"}
-ANYTHING: Schema = {}
+OBJECT: Schema = {"type": "object"}
 
 
 def record(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
@@ -23,6 +23,11 @@ def record(required: dict[str, Schema], optional: dict[str, Schema] | None = Non
 def array(of: Schema) -> Schema:
     """Return the schema of a list of *of*."""
     return {"type": "array", "items": of}
+
+
+def any_of(*schemas: Schema) -> Schema:
+    """Return the schema of what is one of *schemas*."""
+    return {"anyOf": list(schemas)}
 
 
 def listing(item: Schema, **others: Schema) -> Schema:
@@ -36,3 +41,17 @@ def page(item: Schema) -> Schema:
 
 
 NAMED = record({"id": INTEGER, "name": STRING})
+ERROR = record({"code": STRING, "message": STRING})
+
+
+def published(returns: Schema) -> Schema:
+    """Return the output schema of a tool: what it *returns*, or an error.
+
+    Clients on the TypeScript SDK hold what comes with a failed call to the schema too; where it disagreed, they would
+    tell their users and models that, and not the error.
+    """
+    return {
+        "type": "object",
+        "properties": {**returns["properties"], "error": ERROR},
+        "anyOf": [{"required": returns["required"]}, {"required": ["error"]}],
+    }

@@ -168,6 +168,13 @@ def no_oauth(reply):
     assert "Location" not in reply.headers
 
 
+def no_registration(reply):
+    assert reply.document["error"] == "access_denied"
+    # Clients that read 404 or 405 in an error fall back to HTTP+SSE, and show what that says.
+    assert not {"404", "405", "Not Found", "Method Not Allowed"} & set(reply.document["error_description"].split())
+    assert "Profile > API Keys" in reply.document["error_description"]
+
+
 def not_found(reply):
     assert reply.document["error"] == "not_found"
     assert "Location" not in reply.headers
@@ -239,12 +246,14 @@ LADDER = [
             ("GET", "/.well-known/openid-configuration", no_oauth),
             ("GET", "/.well-known/openid-configuration/mcp", no_oauth),
             ("GET", "/mcp/.well-known/openid-configuration", no_oauth),
-            ("POST", "/register", no_oauth),
+            ("GET", "/register", no_oauth),
             ("GET", "/authorize", no_oauth),
             ("POST", "/token", no_oauth),
         ]
     ),
-    Row(id="1 with a key", status=404, path="/register", body=PING, check=no_oauth),
+    Row(id="1 registration", status=403, path="/register", headers={"Authorization": None}, check=no_registration),
+    Row(id="1 registration with a key", status=403, path="/register", body=PING, check=no_registration),
+    Row(id="1 with a key", status=404, path="/token", body=PING, check=no_oauth),
     # 2 the method
     *(
         Row(

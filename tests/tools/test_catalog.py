@@ -166,6 +166,16 @@ def test_the_published_schemas_are_flat_and_valid(tool, listed):
 
 
 @each_tool()
+def test_the_published_schema_takes_an_error_but_nothing_incomplete(tool, listed, lead, runnable):
+    published = jsonschema.Draft202012Validator(listed[tool.name]["outputSchema"])
+    failed = lead.result(tool.name, **{**runnable(tool), **({"project": MISSING} if tool.in_project else {})})
+    published.validate(failed["structuredContent"])
+    assert failed.get("isError", False) is tool.in_project
+    for incomplete in ({}, {"error": {"code": "BUSY"}}, dict.fromkeys(tool.returns["required"][1:], 1)):
+        assert not published.is_valid(incomplete)
+
+
+@each_tool()
 def test_an_argument_explains_itself(tool):
     for argument in tool.arguments:
         assert re.fullmatch(r"[a-z][A-Za-z]*", argument.name)
