@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quart import Quart
 
 from service import __version__
+from service.health import Database, install_health
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
@@ -22,6 +24,7 @@ from tenancy.session import Gateway
 from tenancy.strict import StrictLogins
 
 if TYPE_CHECKING:
+    from service.metrics import Metrics
     from service.settings import Settings
     from tenancy.session import Identity
 
@@ -29,9 +32,10 @@ if TYPE_CHECKING:
 _KEY = re.compile(re.escape(PREFIX) + "[A-Za-z0-9_-]{43}")
 
 
-def create_app(settings: Settings) -> Quart:
-    """Return the application over the database of *settings*."""
+def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: asyncio.Event | None = None) -> Quart:
+    """Return the application over the database of *settings*; once *stopping* is set, it is not ready any more."""
     pools = _pools(settings)
+    health_pool = _pool(settings, size=1)
     gateway = Gateway(
         pools[0],
         workspaces=pools[-1] if len(pools) > 1 else None,
@@ -41,6 +45,9 @@ def create_app(settings: Settings) -> Quart:
     host = ToolHost(gateway, TOOLS, release=this_release())
     app = Quart("service", static_folder=None)
     install_error_answers(app)
+    install_health(app, Database(health_pool), stopping or asyncio.Event())
+    if metrics is not None:
+        metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
@@ -59,27 +66,31 @@ def create_app(settings: Settings) -> Quart:
             wrong_keys_per_minute=settings.wrong_keys_per_minute,
         ),
         trusted_proxies=settings.trusted_proxies,
-        call_log=CallLog(_who),
+        call_log=CallLog(_who, None if metrics is None else metrics.observe),
     )
 
     @app.after_serving
     async def close() -> None:
-        for pool in pools:
+        for pool in (*pools, health_pool):
             await pool.close()
 
     return app
 
 
-def _pools(settings: Settings) -> list[Pool]:
-    """Return the pool of the service's login; in strict mode, that of the workspaces' logins after it."""
-    make = partial(
-        Pool,
+def _pool(settings: Settings, **options: Any) -> Pool:
+    return Pool(
         settings.service_database_url.get_secret_value(),
         wait_seconds=settings.pool_wait_seconds,
         renew_after=settings.pool_renew_after,
         statement_cache_size=settings.statement_cache_size,
         command_timeout=2 * settings.statement_timeout_ms / 1000,
+        **options,
     )
+
+
+def _pools(settings: Settings) -> list[Pool]:
+    """Return the pool of the service's login; in strict mode, that of the workspaces' logins after it."""
+    make = partial(_pool, settings)
     if settings.strict_secret is None:
         return [make(size=settings.pool_size)]
     logins = StrictLogins(settings.strict_secret.get_secret_value())

@@ -57,6 +57,10 @@ MEANINGS: dict[Code, str] = {
 }
 
 
+class SettingsError(Exception):
+    """A setting is unknown or unusable; the text is one line."""
+
+
 class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller reads
     """not found or access denied"""  # noqa: D415 - the words that the caller reads
 
@@ -66,6 +70,10 @@ class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller rea
     def document(self) -> dict[str, Any]:
         """Return the error as the caller gets it."""
         return {"code": Code.NOT_FOUND_OR_DENIED.value, "message": str(self)}
+
+
+class NotPermitted(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """The acting user's access level does not allow this administration. The message says whose does."""
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is the domain's answer, not a fault of ours

@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import SettingsError
+
 _PREFIX = "TESTORCHESTRATOR_"
 SHORTEST_SECRET = 32
-
-
-class SettingsError(Exception):
-    """A setting is unknown or unusable; the text is one line."""
 
 
 class Settings(BaseSettings):
@@ -25,6 +23,8 @@ class Settings(BaseSettings):
     service_database_url: SecretStr = Field(validation_alias="SERVICE_DATABASE_URL")
     #: Strict mode: every workspace's role logs in by itself, with a password that is derived from this.
     strict_secret: SecretStr | None = Field(default=None, min_length=SHORTEST_SECRET)
+    #: Only commands that make workspaces use it: whether Citus places them.
+    citus: Literal["auto", "on", "off"] = "auto"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -52,7 +52,12 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: int = Field(default=60, ge=0)
     #: How many proxies stand before the service, each of which adds to X-Forwarded-For.
     trusted_proxies: int = Field(default=0, ge=0)
+    #: Between the signal to stop and the last accepted request: /readyz answers 503, so that a proxy turns away.
+    drain_seconds: float = Field(default=0, ge=0, le=300)
     shutdown_seconds: int = Field(default=10, ge=0)
+    #: Prometheus finds /metrics there, and on no other port; unset: nowhere; 0: any free one.
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
     log_format: Literal["json", "pretty"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -68,6 +73,14 @@ def strict_secret() -> str | None:
     if secret is not None and len(secret) < SHORTEST_SECRET:
         raise SettingsError(f"Setting {_PREFIX}STRICT_SECRET: use {SHORTEST_SECRET} characters or more.")
     return secret
+
+
+def citus() -> str:
+    """Return whether Citus places new workspaces, for commands that need no other setting."""
+    wanted = (os.environ.get(f"{_PREFIX}CITUS") or "auto").lower()
+    if wanted not in {"auto", "on", "off"}:
+        raise SettingsError(f"Setting {_PREFIX}CITUS: use auto, on or off.")
+    return wanted
 
 
 def read_settings(**given: object) -> Settings:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from migrations.trees import Tree, head, known, statements
+from tenancy.citus import Sharding
 from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
 from tenancy.release import compatible_from
@@ -54,6 +55,7 @@ async def migrate(
     *,
     app_password: str | None = None,
     strict: StrictLogins | None = None,
+    sharding: Sharding = Sharding.AUTO,
     connecting: Connecting | None = None,
     connections: int = 1,
     canary: Collection[str] = (),
@@ -70,7 +72,7 @@ async def migrate(
     be brought there; workspaces that cannot are in the report.
     """
     async with _alone(admin, wait_seconds):
-        await prepare_database(admin, app_password=app_password)
+        await prepare_database(admin, app_password=app_password, sharding=sharding)
         await _migrate_control(admin)
         if strict is not None:
             rows = await admin.fetch("SELECT schema_name FROM control.workspaces ORDER BY slug")

@@ -17,9 +17,12 @@ _SQL = load(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts, from the credential alone, and by which tool. *api_key_id* is None for a person or an operator."""
+    """Who acts, from the credential alone, and by which tool or command.
 
-    user_id: int
+    *api_key_id* is None for a person or an operator, *user_id* for an operator, who is no user of the workspace.
+    """
+
+    user_id: int | None
     api_key_id: int | None
     tool: str
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 
-from service.cli.console import counting, print_json
+from service.cli.console import print_json
+from service.cli.counting import counting
 from service.cli.keys import new_key
 from service.domain.users import add_user
 from service.errors import Refused
@@ -27,6 +28,7 @@ from tenancy.strict import open_logins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tenancy.citus import Sharding
     from tenancy.session import WorkspaceConnection
     from tenancy.strict import StrictLogins
 
@@ -53,7 +55,7 @@ class Outcome:
 
 
 async def create_one(
-    admin: asyncpg.Connection, order: Order, logins: StrictLogins | None
+    admin: asyncpg.Connection, order: Order, *, logins: StrictLogins | None, sharding: Sharding
 ) -> tuple[catalog.Workspace, str]:
     """Create the workspace with its first user, a Tenant Admin, and return it with a key of theirs."""
 
@@ -63,7 +65,7 @@ async def create_one(
         )
 
     async with admin.transaction():
-        made = await create_workspace(admin, slug=order.slug, name=order.name, populate=populate)
+        made = await create_workspace(admin, slug=order.slug, name=order.name, sharding=sharding, populate=populate)
         if logins is not None:
             await open_logins(admin, logins, [made.schema_name])
         return made, await new_key(admin, made, order.admin_email, label="First key")
@@ -75,6 +77,7 @@ async def create_many(
     *,
     connections: int,
     logins: StrictLogins | None,
+    sharding: Sharding,
     keep: Callable[[dict[str, Any]], None],
 ) -> Outcome:
     """Create the workspaces that are not there yet, each in a transaction of its own, and tell *keep* each key.
@@ -90,7 +93,7 @@ async def create_many(
 
         async def create(admin: asyncpg.Connection, order: Order) -> None:
             try:
-                made, secret = await create_one(admin, order, logins)
+                made, secret = await create_one(admin, order, logins=logins, sharding=sharding)
             except (TenancyError, Refused, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 outcome.failed[order.slug] = first_line(error)
             else:

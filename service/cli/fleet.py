@@ -10,7 +10,9 @@ import typer
 from rich.table import Table
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, counting, database_url, notes, print_json, results, run, strict_logins
+from service.cli.completion import complete_workspace
+from service.cli.console import AsJson, database_url, notes, print_json, results, run, sharding, strict_logins
+from service.cli.counting import counting
 from tenancy.connection import admin_connection
 from tenancy.migrate import migrate as migrate_all
 from tenancy.migrate import plan
@@ -31,7 +33,10 @@ def migrate(
     canary: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WORKSPACE", help="Move it first; repeat for more. Default: the oldest.", show_default=False
+            metavar="WORKSPACE",
+            help="Move it first; repeat for more. Default: the oldest.",
+            autocompletion=complete_workspace,
+            show_default=False,
         ),
     ] = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only those whose last try failed.")] = False,
@@ -49,7 +54,9 @@ def migrate(
     With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it. With
     TESTORCHESTRATOR_STRICT_SECRET, the workspaces' roles can log in afterwards (strict mode).
 
-    Examples: testorchestrator migrate --dry-run; testorchestrator migrate --canary our-own --connections 8
+    Example: testorchestrator migrate --dry-run
+
+    Example: testorchestrator migrate --canary our-own --connections 8
     """
     if sql and not dry_run:
         raise typer.BadParameter("it goes with --dry-run", param_hint="--sql")
@@ -58,7 +65,7 @@ def migrate(
         return
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
-    logins = strict_logins()
+    logins, placing = strict_logins(), sharding()
     url = database_url()
 
     async def work() -> Report:
@@ -72,6 +79,7 @@ def migrate(
                     admin,
                     app_password=password,
                     strict=logins,
+                    sharding=placing,
                     connecting=lambda: admin_connection(url),
                     connections=connections,
                     canary=canary or (),

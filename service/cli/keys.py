@@ -1,4 +1,4 @@
-"""Commands for who may come in: users, and the API keys that act as them."""
+"""Commands for the API keys that act as users."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ import asyncpg
 import typer
 from rich.table import Table
 
-from service.cli.console import AsJson, database_url, print_json, results, run
-from service.domain.user_states import emails_of_users, keep_user_state, set_user_state
+from service.cli.console import AsJson, InWorkspace, Slug, database_url, print_json, results, run
+from service.domain.user_states import emails_of_users, keep_user_state
 from tenancy import catalog, keys
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
 from tenancy.session import as_workspace
 
-key = typer.Typer(help="Create, list and revoke API keys (DATABASE_URL: the administrator's).", no_args_is_help=True)
-user = typer.Typer(help="Deactivate and activate users (DATABASE_URL: the administrator's).", no_args_is_help=True)
-
-InWorkspace = Annotated[str, typer.Option("--workspace", help="The workspace's name.")]
-Email = Annotated[str, typer.Argument(help="The user's e-mail.")]
+key = typer.Typer(help="Create, list and revoke API keys. (DATABASE_URL: the administrator's.)", no_args_is_help=True)
 
 
 @key.command("create")
 def create_key(
-    slug: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")],
+    slug: Slug,
     email: Annotated[str, typer.Option(help="The user whom the key acts as.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "Command line",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an API key for a user and print it: it is shown only here."""
+    """Create an API key for a user and print it: it is shown only here.
+
+    Example: testorchestrator key create acme --email ann@acme.example --label "Claude Code" --expires-in-days 90
+    """
 
     async def work() -> str:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -51,7 +50,10 @@ def list_keys(
     email: Annotated[str | None, typer.Option("--user", help="Only the keys of the user with this e-mail.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere."""
+    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere.
+
+    Example: testorchestrator key list --workspace acme --user ann@acme.example
+    """
 
     async def work() -> list[dict[str, Any]]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -82,7 +84,10 @@ def revoke_key(
     key_id: Annotated[int, typer.Argument(help="The key's id, as key list shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key for good: its very next request is refused."""
+    """Revoke a key for good: its very next request is refused.
+
+    Example: testorchestrator key revoke --workspace acme 17
+    """
 
     async def work() -> bool:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -101,43 +106,6 @@ def revoke_key(
         print_json({"workspace": slug, "id": key_id, "state": "revoked", "changed": changed})
     else:
         results.print(f"Key {key_id} is revoked{'' if changed else ' already'}.")
-
-
-@user.command("deactivate")
-def deactivate(email: Email, slug: InWorkspace, as_json: AsJson = False) -> None:
-    """Refuse all keys of a user from their next request on; nothing is deleted."""
-    _set_active(slug, email, active=False, as_json=as_json)
-
-
-@user.command("activate")
-def activate(email: Email, slug: InWorkspace, as_json: AsJson = False) -> None:
-    """Let the keys of a deactivated user work again, but for those that are revoked or expired."""
-    _set_active(slug, email, active=True, as_json=as_json)
-
-
-def _set_active(slug: str, email: str, *, active: bool, as_json: bool) -> None:
-    command = "user activate" if active else "user deactivate"
-
-    async def work() -> bool:
-        async with admin_connection(database_url()) as admin, admin.transaction():
-            where = await catalog.require_workspace(admin, slug)
-            async with as_workspace(admin, where.schema_name) as connection:
-                owner = await set_user_state(connection, email, active=active, command=command)
-            if owner is None:
-                raise _no_user(where, email)
-            # Even where the user was so already: whatever set their keys otherwise is put right.
-            await keys.set_owner_active(admin, workspace_id=where.id, user_id=owner.id, active=active)
-            if owner.has_changed:
-                operation = command.replace(" ", ".")
-                await catalog.note_operation(admin, operation, workspace_id=where.id, user_id=owner.id)
-            return owner.has_changed
-
-    changed = run(work())
-    if as_json:
-        print_json({"workspace": slug, "user": email, "active": active, "changed": changed})
-    else:
-        state = "active" if active else "deactivated"
-        results.print(f"{email} is {state}{'' if changed else ' already'}.", markup=False)
 
 
 async def new_key(

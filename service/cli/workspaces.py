@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from service.cli.console import AsJson, database_url, fail, notes, print_json, results, run, strict_logins
+from service.cli.console import (
+    AsJson,
+    Slug,
+    database_url,
+    fail,
+    notes,
+    print_json,
+    results,
+    run,
+    sharding,
+    strict_logins,
+)
 from service.cli.creation import Order, create_many, create_one, keeper, read_orders
 from service.cli.fleet import Connections, in_megabytes, stats
 from service.domain.workspace_figures import Figures, count_what_is_there
@@ -23,10 +34,9 @@ if TYPE_CHECKING:
     from service.cli.creation import Outcome
     from tenancy.usage import Description
 
-Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
-
 workspace = typer.Typer(
-    help="Create, list, suspend, rename and delete workspaces (DATABASE_URL: the administrator's).",
+    help="Create, list, show, suspend and delete workspaces; back up and restore one. (DATABASE_URL: the "
+    "administrator's.)",
     no_args_is_help=True,
 )
 workspace.command("stats")(stats)
@@ -65,8 +75,9 @@ def create(
     With --from, a line of JSON for each workspace. Those that are there already are left as they are, so what was
     interrupted goes on when it is run again.
 
-    Examples: testorchestrator workspace create acme --admin-email ann@acme.example --admin-name "Ann Lee";
-    testorchestrator workspace create --from customers.csv --keys-to keys.jsonl --connections 4
+    Example: testorchestrator workspace create acme --admin-email ann@acme.example --admin-name "Ann Lee"
+
+    Example: testorchestrator workspace create --from customers.csv --keys-to keys.jsonl --connections 4
     """
     if file is not None:
         if slug or admin_email or admin_name or name:
@@ -76,12 +87,12 @@ def create(
     for hint, value in (("WORKSPACE", slug), ("--admin-email", admin_email), ("--admin-name", admin_name)):
         if value is None:
             raise typer.BadParameter("it is missing (or give --from FILE)", param_hint=hint)
+    logins, placing = strict_logins(), sharding()
     order = Order(slug or "", name or slug or "", admin_email or "", admin_name or "")
 
     async def work() -> tuple[catalog.Workspace, str]:
-        logins = strict_logins()
         async with admin_connection(database_url()) as admin:
-            return await create_one(admin, order, logins)
+            return await create_one(admin, order, logins=logins, sharding=placing)
 
     made, secret = run(work())
     if as_json:
@@ -193,7 +204,7 @@ def delete(
     slug: Slug,
     *,
     confirm: Annotated[
-        str | None, typer.Option(metavar="WORKSPACE", help="Its name again, in place of typing it when asked.")
+        str | None, typer.Option(metavar="NAME", help="Its name again, in place of typing it when asked.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -220,12 +231,12 @@ def delete(
 
 def _create_many(file: Path, keys_to: Path | None, connections: int) -> None:
     orders = read_orders(file)
-    logins = strict_logins()
+    logins, placing = strict_logins(), sharding()
     url = database_url()
 
     async def work() -> Outcome:
         with keeper(keys_to) as keep:
-            return await create_many(orders, url, connections=connections, logins=logins, keep=keep)
+            return await create_many(orders, url, connections=connections, logins=logins, sharding=placing, keep=keep)
 
     outcome = run(work())
     notes.print(f"{outcome.created:,} workspaces were created.", soft_wrap=True)

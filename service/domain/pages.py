@@ -95,6 +95,18 @@ def page(
     return document
 
 
+def listing(
+    items: Sequence[Document], *, total: int, limit: int | None, cursor: Cursor, key: Callable[[int], Sequence[Any]]
+) -> Document:
+    """Return all *items*, or where there is a *limit* the page of them: for people, who can read long lists."""
+    if limit is None:
+        return {"items": list(items), "total": total}
+    document: Document = {"items": list(items[:limit]), "total": total}
+    if limit < len(items):
+        document["nextCursor"] = cursor.write(key(limit - 1))
+    return document
+
+
 def fitting(items: Sequence[Document], room: int) -> int:
     """Return how many of *items* fit into *room* characters, but at least one."""
     for index, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""Users who are active or deactivated, as operators see them. Their keys, which follow them, are tenancy's."""
+"""What the administration of keys must know of the users whom they act as. The keys are tenancy's."""
 
 from __future__ import annotations
 
@@ -14,26 +14,11 @@ if TYPE_CHECKING:
 _SQL = load(__file__)
 
 
-class ChangedUser(NamedTuple):
-    """A user, and whether the command changed anything about them."""
-
-    id: int
-    has_changed: bool
-
-
 class UserState(NamedTuple):
     """A user, and whether they are active."""
 
     id: int
     active: bool
-
-
-async def set_user_state(
-    connection: WorkspaceConnection, email: str, *, active: bool, command: str
-) -> ChangedUser | None:
-    """Activate or deactivate the user of that e-mail, with the audit row of an operator's *command*."""
-    row = await connection.fetchrow(_SQL["set_user_state"], email, active, command)
-    return ChangedUser(*row) if row else None
 
 
 async def keep_user_state(connection: WorkspaceConnection, email: str) -> UserState | None:

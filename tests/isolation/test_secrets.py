@@ -139,6 +139,7 @@ async def _live(scene: Scene, server, name: str) -> None:
     for arguments in (
         ("key", "list", "--workspace", "acme"),
         ("key", "revoke", "--workspace", "acme", key_id),
+        ("user", "create", "--workspace", "acme", "ben@acme.example", "--name", "Ben", "--level", "TENANT_ADMIN"),
         ("user", "deactivate", "--workspace", "acme", "ann@acme.example"),
         ("user", "activate", "--workspace", "acme", "ann@acme.example"),
         ("workspace", "suspend", "acme"),
