@@ -88,6 +88,7 @@ def _pool(settings: Settings, **options: Any) -> Pool:
         settings.service_database_url.get_secret_value(),
         wait_seconds=settings.pool_wait_seconds,
         renew_after=settings.pool_renew_after,
+        renew_after_workspaces=settings.pool_renew_after_workspaces,
         statement_cache_size=settings.statement_cache_size,
         command_timeout=2 * settings.statement_timeout_ms / 1000,
         **options,

@@ -20,9 +20,11 @@ from service import __version__
 from service.app import create_app
 from service.metrics import Metrics, serving_metrics
 from tenancy.connection import connect, require_statement_cache
-from tenancy.errors import TenancyError, first_line
+from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import require_isolation
-from tenancy.release import require_control
+from tenancy.keys import PREFIX
+from tenancy.pool import Pool
+from tenancy.session import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -155,6 +157,16 @@ async def _require_database(settings: Settings) -> None:
         await require_isolation(connection)
         if settings.statement_cache_size:
             await require_statement_cache(connection)
-        await require_control(connection)
     finally:
         await connection.close()
+    pool = Pool(settings.service_database_url.get_secret_value(), size=1, statement_cache_size=0)
+    try:
+        await Gateway(pool).authenticate(PREFIX)
+    except DatabaseUnavailable as error:
+        raise TenancyError(f"SERVICE_DATABASE_URL: keys cannot be looked up just now ({error}).") from error
+    except (asyncpg.UndefinedObjectError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedColumnError) as error:
+        raise TenancyError(
+            f"The database is not at this release's schema ({first_line(error)}). Run: testorchestrator migrate"
+        ) from error
+    finally:
+        await pool.close()

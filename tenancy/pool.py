@@ -1,8 +1,8 @@
 """The service's connections: bounded, lent with a short wait, and by preference to the workspace that had them last.
 
 A connection that meets the same workspace again spares a new plan (about 100 µs) and the memory that a backend
-keeps for every workspace it has touched. Nothing else frees that memory, so connections are renewed after some
-thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
+keeps for every workspace it has touched, up to 1 MB. Nothing else frees that memory, so connections are renewed after
+some thousands of requests or a hundred workspaces. There is no reset between requests: only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -36,6 +36,7 @@ class _Lent:
     connection: asyncpg.Connection
     workspace: str | None = None
     requests: int = 0
+    met: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class Pool:
         size: int = 10,
         wait_seconds: float = 2.0,
         renew_after: int = 5_000,
+        renew_after_workspaces: int = 100,
         statement_cache_size: int = 200,
         command_timeout: float = 30.0,
         login_of: Callable[[str], Login] | None = None,
@@ -86,6 +88,7 @@ class Pool:
         self._awaited: defaultdict[str | None, list[asyncio.Future[_Lent]]] = defaultdict(list)
         self._wait_seconds = wait_seconds
         self._renew_after = renew_after
+        self._renew_after_workspaces = renew_after_workspaces
         self._statement_cache_size = statement_cache_size
         # The server's own limits end what is slow; this one, a connection whose other end is gone without a word.
         self._command_timeout = command_timeout
@@ -109,6 +112,7 @@ class Pool:
                 lent = lent or await self._open(workspace)
                 if workspace is not None:
                     lent.workspace = workspace
+                    lent.met.add(workspace)
                 lent.requests += 1
                 try:
                     yield lent.connection
@@ -201,7 +205,8 @@ class Pool:
     def _take_back(self, lent: _Lent) -> None:
         if lent.connection.is_closed():
             return
-        if self._closed or lent.requests >= self._renew_after or lent.connection.is_in_transaction():
+        is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
+        if self._closed or is_due or lent.connection.is_in_transaction():
             lent.connection.terminate()
         elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
             waiting.set_result(lent)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from service.cli.completion import complete_workspace
 from tenancy.errors import TenancyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
-
-    from rich.progress import Task
+    from collections.abc import Coroutine
 
     from tenancy.citus import Sharding
     from tenancy.strict import StrictLogins
@@ -46,27 +41,6 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
-
-
-class _Rate(ProgressColumn):
-    """How many there are in a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.1f}/s")
-
-
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar to a person while *what* is done; yield what to tell a step's name, how many are done, of how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-
-        def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{what} ({step})" if step else what, completed=done, total=total)
-
-        yield show
 
 
 def print_json(document: object) -> None:

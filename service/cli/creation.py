@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 
-from service.cli.console import counting, print_json
+from service.cli.console import print_json
+from service.cli.counting import counting
 from service.cli.keys import new_key
 from service.domain.users import add_user
 from service.errors import Refused
@@ -54,7 +55,7 @@ class Outcome:
 
 
 async def create_one(
-    admin: asyncpg.Connection, order: Order, logins: StrictLogins | None, sharding: Sharding
+    admin: asyncpg.Connection, order: Order, *, logins: StrictLogins | None, sharding: Sharding
 ) -> tuple[catalog.Workspace, str]:
     """Create the workspace with its first user, a Tenant Admin, and return it with a key of theirs."""
 
@@ -92,7 +93,7 @@ async def create_many(
 
         async def create(admin: asyncpg.Connection, order: Order) -> None:
             try:
-                made, secret = await create_one(admin, order, logins, sharding)
+                made, secret = await create_one(admin, order, logins=logins, sharding=sharding)
             except (TenancyError, Refused, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 outcome.failed[order.slug] = first_line(error)
             else:

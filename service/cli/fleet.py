@@ -10,7 +10,9 @@ import typer
 from rich.table import Table
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, counting, database_url, notes, print_json, results, run, sharding, strict_logins
+from service.cli.completion import complete_workspace
+from service.cli.console import AsJson, database_url, notes, print_json, results, run, sharding, strict_logins
+from service.cli.counting import counting
 from tenancy.connection import admin_connection
 from tenancy.migrate import migrate as migrate_all
 from tenancy.migrate import plan
@@ -31,7 +33,10 @@ def migrate(
     canary: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WORKSPACE", help="Move it first; repeat for more. Default: the oldest.", show_default=False
+            metavar="WORKSPACE",
+            help="Move it first; repeat for more. Default: the oldest.",
+            autocompletion=complete_workspace,
+            show_default=False,
         ),
     ] = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only those whose last try failed.")] = False,
@@ -60,8 +65,7 @@ def migrate(
         return
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
-    logins = strict_logins()
-    placing = sharding()
+    logins, placing = strict_logins(), sharding()
     url = database_url()
 
     async def work() -> Report:

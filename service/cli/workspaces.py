@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tenancy.usage import Description
 
 workspace = typer.Typer(
-    help="Create, list, suspend, rename and delete workspaces (DATABASE_URL: the administrator's).",
+    help="Create, list, show, suspend and delete workspaces; back up and restore one. (DATABASE_URL: the "
+    "administrator's.)",
     no_args_is_help=True,
 )
 workspace.command("stats")(stats)
@@ -86,12 +87,12 @@ def create(
     for hint, value in (("WORKSPACE", slug), ("--admin-email", admin_email), ("--admin-name", admin_name)):
         if value is None:
             raise typer.BadParameter("it is missing (or give --from FILE)", param_hint=hint)
+    logins, placing = strict_logins(), sharding()
     order = Order(slug or "", name or slug or "", admin_email or "", admin_name or "")
 
     async def work() -> tuple[catalog.Workspace, str]:
-        logins = strict_logins()
         async with admin_connection(database_url()) as admin:
-            return await create_one(admin, order, logins, sharding())
+            return await create_one(admin, order, logins=logins, sharding=placing)
 
     made, secret = run(work())
     if as_json:
@@ -203,7 +204,7 @@ def delete(
     slug: Slug,
     *,
     confirm: Annotated[
-        str | None, typer.Option(metavar="WORKSPACE", help="Its name again, in place of typing it when asked.")
+        str | None, typer.Option(metavar="NAME", help="Its name again, in place of typing it when asked.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -230,8 +231,7 @@ def delete(
 
 def _create_many(file: Path, keys_to: Path | None, connections: int) -> None:
     orders = read_orders(file)
-    logins = strict_logins()
-    placing = sharding()
+    logins, placing = strict_logins(), sharding()
     url = database_url()
 
     async def work() -> Outcome:

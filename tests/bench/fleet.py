@@ -28,6 +28,7 @@ from service.cli.creation import Order, create_one
 from service.tools.catalog import TOOLS
 from service.tools.host import ToolHost
 from tenancy.archive import back_up, open_archive, restore
+from tenancy.citus import Sharding
 from tenancy.connection import admin_connection
 from tenancy.crew import for_each
 from tenancy.embedded import EmbeddedServer, embedded_server
@@ -114,7 +115,9 @@ async def provision(bench: Bench, numbers: range, *, connections: int = 2) -> li
 
     async def make(admin: asyncpg.Connection, number: int) -> None:
         slug = f"fleet-{number:05d}"
-        made, key = await create_one(admin, Order(slug, slug, f"ann@{slug}.example", "Ann"), None)
+        made, key = await create_one(
+            admin, Order(slug, slug, f"ann@{slug}.example", "Ann"), logins=None, sharding=Sharding.OFF
+        )
         done.append(time.perf_counter())
         bench.keys.append((made.schema_name, key, 0))
 
@@ -187,8 +190,8 @@ async def memory(bench: Bench, workspaces: int) -> tuple[float, float]:
 async def archive(bench: Bench, folder: Path, cases: int) -> None:
     """Back a workspace of many cases up, and restore it."""
     schema, _, project = bench.keys[0]
-    slug = "fleet-00000"
     async with bench.admin() as admin:
+        slug = await admin.fetchval("SELECT slug FROM control.workspaces WHERE schema_name = $1", schema)
         async with as_workspace(admin, schema) as connection:
             await connection.execute(
                 """

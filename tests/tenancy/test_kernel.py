@@ -68,6 +68,16 @@ async def test_connection_is_renewed_after_its_requests(world):
     assert (len(set(pids[:3])), len(set(pids[3:])), len(set(pids))) == (1, 1, 2)
 
 
+async def test_connection_is_renewed_after_its_workspaces(world):
+    pool = Pool(world.service_url, size=1, renew_after_workspaces=2)
+    pids = []
+    for workspace in ("w_aaaa", "w_aaaa", "w_aaaa", "w_bbbb", "w_aaaa", "w_cccc", "w_cccc"):
+        async with pool.connection(workspace) as connection:
+            pids.append(await backend(connection))
+    await pool.close()
+    assert (len(set(pids[:4])), len(set(pids[4:6])), len(set(pids))) == (1, 1, 3)
+
+
 async def test_lost_connection_is_unavailable_and_replaced(pool, world, schema):
     gateway = Gateway(pool)
     root = await connect(world.admin_url, name="root")
