@@ -8,8 +8,9 @@ import typer
 
 from service.cli.console import AsJson, InWorkspace, database_url, print_json, results, run
 from service.domain.visitors import active_user
+from service.errors import SettingsError
 from service.links import LIFETIMES, Link, Purpose, Signer, link_address, workspace_address
-from service.settings import SettingsError, link_settings
+from service.settings import link_settings
 from tenancy import accounts, catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
