@@ -24,6 +24,7 @@ from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import require_isolation
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
+from tenancy.release import require_control
 from tenancy.session import Gateway
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ async def _require_database(settings: Settings) -> None:
     )
     try:
         await require_isolation(connection)
+        await require_control(connection)
         if settings.statement_cache_size:
             await require_statement_cache(connection)
     finally:

@@ -11,8 +11,13 @@ The control schema mirrors the first for each workspace, so that a release learn
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from migrations.trees import Tree, declared, head, known
+from tenancy.errors import TenancyError
+
+if TYPE_CHECKING:
+    import asyncpg
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +45,12 @@ def this_release() -> Release:
 def compatible_from(revision: str) -> str:
     """Return the oldest release that serves a workspace at *revision*."""
     return declared(revision, "compatible_from")
+
+
+async def require_control(connection: asyncpg.Connection) -> None:
+    """Raise TenancyError unless the control schema has what this release asks of it; any login may ask."""
+    # The login may not read the revision, so the newest of the functions that it calls has to speak for it.
+    if not await connection.fetchval("SELECT to_regprocedure('control.find_workspace(text,bigint,text)') IS NOT NULL"):
+        raise TenancyError(
+            "The database is not at this release's schema (the control schema is older). Run: testorchestrator migrate"
+        )

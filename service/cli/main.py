@@ -120,7 +120,7 @@ COMMANDS = {
     "doctor": _Lazy("Show how the database isolates the workspaces, what is weak in it, and what mends that.", _doctor),
     "exporter": _Lazy("Tell Prometheus how many workspaces there are, by state and schema version.", _exporter),
     "workspace": _Lazy("Create, list, show, suspend and delete workspaces; back up and restore one.", _workspace),
-    "user": _Lazy("Create, change, show, deactivate and activate users.", _user),
+    "user": _Lazy("Create, invite, change, show, deactivate and activate users.", _user),
     "group": _Lazy("Access groups: users who get a rule on a project together.", _group),
     "role": _Lazy("Roles: what one may do in a project.", _role),
     "project": _Lazy("Projects, and who may enter them.", _project),

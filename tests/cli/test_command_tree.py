@@ -112,7 +112,7 @@ def test_commands_of_the_guides_are_taken():
     lines = [
         line
         for guide in (ROOT / "docs").glob("*.md")
-        for line in re.findall(rf"^(?:\S*=\S+ )*({PROGRAM} [a-z][^`#\n]*)", guide.read_text(), re.MULTILINE)
+        for line in re.findall(rf"^(?:\S*=\S+ )*({PROGRAM} [a-z][^`#>\n]*)", guide.read_text(), re.MULTILINE)
     ]
     assert len(lines) > 15
     for line in lines:
