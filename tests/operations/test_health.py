@@ -267,7 +267,7 @@ def test_serve_does_not_wait_for_ever():
 
 async def test_a_database_of_another_release_is_refused_at_the_start(postgres, database):
     root = await connect(postgres.dsn(database=database), name="the test server")
-    await root.execute("ALTER FUNCTION control.authenticate(bytea) RENAME TO authenticate_of_old")
+    await root.execute("ALTER FUNCTION control.authenticate_key(bytea) RENAME TO authenticate_key_of_old")
     await root.close()
     with process(postgres.dsn(user=APP, database=database)) as refused:
         _, err = refused.communicate(timeout=PATIENCE)

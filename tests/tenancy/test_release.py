@@ -8,7 +8,6 @@ import pytest
 
 from migrations.trees import Tree, declared, head, known, statements
 from tenancy.connection import connect
-from tenancy.errors import TenancyError
 from tenancy.keys import hash_key
 from tenancy.release import Release, this_release
 from tenancy.roles import APP
@@ -86,16 +85,6 @@ async def test_processes_of_the_first_release_still_find_out_whose_a_key_is(post
         )
         await login.close()
     assert (row["workspace_id"], row["user_id"]) == (tenant.workspace.id, tenant.people["lead"].id)
-
-
-async def test_a_database_before_its_migration_is_not_served(postgres):
-    async with new_database(postgres) as (name, admin):
-        await admin.execute("DROP FUNCTION control.authenticate_key(bytea)")
-        with (
-            pytest.raises(TenancyError, match=r"not at this release's schema .*Run: testorchestrator migrate"),
-            serving(postgres.dsn(user=APP, database=name)),
-        ):
-            pass
 
 
 async def test_control_moves_from_the_first_revision_while_the_first_release_works(postgres):
