@@ -16,8 +16,9 @@ import asyncpg
 import pytest
 
 from tenancy.connection import connect
+from tenancy.provision import create_workspace
 from tenancy.roles import APP
-from tests.conftest import Client
+from tests.conftest import Client, new_database
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-P", "-m", "service.cli"]
@@ -180,10 +181,16 @@ async def test_bad_input_is_one_line_and_leaves_nothing(arguments, told, empty_d
     await connection.close()
 
 
-async def test_names_of_workspaces_are_completed_from_the_database(world, tmp_path):
-    file = tmp_path / "url"
-    file.write_text(world.admin_url)
-    for environment in ({"DATABASE_URL": world.admin_url}, {"DATABASE_URL_FILE": str(file)}):
+async def test_names_of_workspaces_are_completed_from_the_database(postgres, tmp_path):
+    async with new_database(postgres) as (name, admin):
+        for slug in ("acme", "globex"):
+            await create_workspace(admin, slug=slug, name=slug)
+        await asyncio.to_thread(_complete, postgres.dsn(database=name), tmp_path / "url")
+
+
+def _complete(url, file):
+    file.write_text(url)
+    for environment in ({"DATABASE_URL": url}, {"DATABASE_URL_FILE": str(file)}):
         for line, offered in (
             ("testorchestrator workspace suspend ", ["acme", "globex"]),
             ("testorchestrator key list --workspace gl", ["globex"]),

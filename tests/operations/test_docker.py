@@ -131,7 +131,7 @@ def test_settings_are_those_of_the_program(overlays):
         given = {
             variable.removeprefix("TESTORCHESTRATOR_").lower(): value
             for variable, value in environment.items()
-            if variable.startswith("TESTORCHESTRATOR_")
+            if variable.startswith("TESTORCHESTRATOR_") and not variable.endswith("_FILE")
         }
         Settings(SERVICE_DATABASE_URL="postgresql://x", **given)
 

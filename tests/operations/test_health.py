@@ -208,7 +208,9 @@ async def test_many_who_ask_are_one_question_to_the_database(postgres, database)
             asked = [group.create_task(asyncio.to_thread(get, port, "/readyz")) for _ in range(20)]
         assert {task.result()[0] for task in asked} == {200}
         root = await connect(postgres.dsn(database=database), name="the test server")
-        connections = await root.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", APP)
+        connections = await root.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2", APP, database
+        )
         await root.close()
         assert connections == 1
 

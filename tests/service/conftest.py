@@ -9,23 +9,29 @@ import pytest
 
 from service.audit import Actor
 from service.domain.work import Work
-from tenancy.connection import connect
 from tenancy.session import as_workspace
+from tests.conftest import make_tenant, new_database
 
 
 class _Undone(Exception):
     """Ends the work of a test, of which nothing stays; some tests end in a transaction that takes no query any more."""
 
 
+@pytest.fixture(scope="module")
+async def alone(postgres):
+    """An administrator's connection to a database with a workspace acme like that of the world, which nobody else uses."""
+    async with new_database(postgres) as (_, connection):
+        yield connection, await make_tenant(connection, "acme", host="", port=0)
+
+
 @pytest.fixture
-async def work(world, acme):
-    """An operator's work in acme."""
-    connection = await connect(world.admin_url, name="the test server")
+async def work(alone):
+    """An operator's work in that acme."""
+    connection, tenant = alone
     with suppress(_Undone):
-        async with as_workspace(connection, acme.workspace.schema_name) as entered:
+        async with as_workspace(connection, tenant.workspace.schema_name) as entered:
             yield Work(connection=entered, actor=Actor(user_id=None, api_key_id=None, tool="test"))
             raise _Undone
-    await connection.close()
 
 
 @asynccontextmanager

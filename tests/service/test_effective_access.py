@@ -147,12 +147,12 @@ async def test_the_explanation_is_what_the_gate_does(work, world, data):
                 }
 
 
-async def test_an_inactive_user_has_their_state_for_a_reason(work, acme):
+async def test_an_inactive_user_has_their_state_for_a_reason(work, alone):
     await change_user(work, "tester@acme.example", UserPatch(active=False))
     [one] = (await explain_access(work, "tester@acme.example", project="main"))["projects"]
     assert (one["allowed"], one["permissions"], one["reason"]) == (False, [], "the user is deactivated")
     assert [(rule["kind"], rule["decides"]) for rule in one["rules"]] == [("user", True), ("default", False)]
-    assert one["project"]["id"] == acme.project
+    assert one["project"]["id"] == alone[1].project
 
 
 class TestRules:
@@ -221,11 +221,11 @@ class TestProjects:
         with pytest.raises(Refused, match="goes with default access ROLE"):
             await change_project(work, "new", ProjectPatch(default_role="Lead"))
 
-    async def test_a_name_of_digits_comes_before_an_id(self, work, acme):
-        made = await create_project(work, name=str(acme.project))
-        changed = await change_project(work, str(acme.project), ProjectPatch(summary="By name"))
+    async def test_a_name_of_digits_comes_before_an_id(self, work, alone):
+        made = await create_project(work, name=str(alone[1].project))
+        changed = await change_project(work, str(alone[1].project), ProjectPatch(summary="By name"))
         assert changed["id"] == made["id"]
-        assert (await change_project(work, acme.project, ProjectPatch(summary="By id")))["id"] == acme.project
+        assert (await change_project(work, alone[1].project, ProjectPatch(summary="By id")))["id"] == alone[1].project
 
     @pytest.mark.parametrize(
         ("given_values", "told"),
