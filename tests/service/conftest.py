@@ -19,7 +19,7 @@ class _Undone(Exception):
 
 @pytest.fixture(scope="module")
 async def alone(postgres):
-    """An administrator's connection to a database with a workspace acme like that of the world, which nobody else uses."""
+    """An administrator's connection to a database with a workspace acme as the world has one, and that tenant."""
     async with new_database(postgres) as (_, connection):
         yield connection, await make_tenant(connection, "acme", host="", port=0)
 

@@ -8,6 +8,7 @@ import pytest
 
 from migrations.trees import Tree, declared, head, known, statements
 from tenancy.connection import connect
+from tenancy.errors import TenancyError
 from tenancy.keys import hash_key
 from tenancy.release import Release, this_release
 from tenancy.roles import APP
