@@ -158,11 +158,12 @@ def _after(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     after = before | given
     if after["mode"] == AccessMode.FORCE_ROLE:
         if after["forced_role_id"] is None:
-            raise Refused(Code.INVALID_VALUE, "Mode FORCE_ROLE needs the role that it forces: give both.")
+            raise Refused(Code.INVALID_VALUE, "Mode FORCE_ROLE needs the role that it forces: give both.", about="role")
     elif given.get("forced_role_id") is not None:
         raise Refused(
             Code.INVALID_VALUE,
             "A role goes with mode FORCE_ROLE: give both. The role of mode INHERIT is the override.",
+            about="role",
         )
     else:
         after["forced_role_id"] = None
