@@ -90,9 +90,7 @@ async def make_office(admin: asyncpg.Connection, sql: Sql, tenant: Tenant, *, na
             level,
             role,
         )
-    group = await sql.value(
-        "INSERT INTO groups (name, description) VALUES ($1, $2) RETURNING id", name[:100], name
-    )
+    group = await sql.value("INSERT INTO groups (name, description) VALUES ($1, $2) RETURNING id", name[:100], name)
     await sql.rows("INSERT INTO group_members (group_id, user_id) VALUES ($1, $2)", group, people["hostile"])
     project = await sql.value(
         "INSERT INTO projects (name, summary, icon, default_access, default_role_id) VALUES ($1, $2, $3, 'ROLE', $4) "

@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from service.web.visitors import Visit
 
 _PLACES = {"name of a role": "name", "description": "description"}
-#: The permissions as people read them: by what they are about.
+# What the permissions are about, and how their names end that are about it.
+_ENDS = {
+    "Test cases": "_TEST_CASES",
+    "Test runs": "_TEST_RUNS",
+    "Folders": "_FOLDERS",
+    "Cycles": "_CYCLES",
+    "External references": "_EXTERNAL_REFERENCES",
+    "Comments": "_COMMENTS",
+}
+#: The permissions as people read them: by what they are about, each with the rest of its name.
 AREAS = {
-    "Test cases": [one for one in Permission if one.endswith("_TEST_CASES")],
-    "Test runs": [one for one in Permission if one.endswith("_TEST_RUNS")],
-    "Results": [Permission.EXECUTE_TESTS, Permission.REVIEW_RESULTS],
-    "Folders": [one for one in Permission if one.endswith("_FOLDERS")],
-    "Cycles": [one for one in Permission if one.endswith("_CYCLES")],
-    "External references": [one for one in Permission if one.endswith("_EXTERNAL_REFERENCES")],
-    "Comments": [one for one in Permission if one.endswith("_COMMENTS")],
-    "Reports": [Permission.VIEW_DASHBOARD, Permission.VIEW_ADVANCED_REPORTS],
+    area: {one: one.removesuffix(end).replace("_", " ").capitalize() for one in Permission if one.endswith(end)}
+    for area, end in _ENDS.items()
+} | {
+    "Results": {Permission.EXECUTE_TESTS: "Record", Permission.REVIEW_RESULTS: "Review"},
+    "Reports": {Permission.VIEW_DASHBOARD: "Dashboard", Permission.VIEW_ADVANCED_REPORTS: "Advanced"},
 }
 
 
