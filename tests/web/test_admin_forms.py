@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Client
 from tests.tools.conftest import Sql
 from tests.web.browsing import Browser
-from tests.web.conftest import PASSWORD, place_of_its_own
+from tests.web.conftest import PASSWORD, link_in, place_of_its_own
 from tests.web.offices import make_office
 from tests.web.stages import HOSTILE
 from tests.web.visiting import sign_in
@@ -490,3 +490,31 @@ def test_question_about_nobody_is_answered_beside_the_field(place, query, field)
     assert fault(answer, field)
     assert "<img" not in answer.body
     assert "<script>alert" not in answer.body
+
+
+async def test_where_mail_is_sent_the_link_is_mailed_and_not_shown(postgres, mail_server):
+    inbox, settings = mail_server
+    async with place_of_its_own(postgres, **settings) as (admin, tenant, [browser]):
+        place = Place(
+            admin, tenant, await make_office(admin, Sql(admin, tenant.workspace.schema_name), tenant), browser
+        )
+        form = {"name": "Mia", "email": "mia@initech.example", "level": "REGULAR_USER", "role": ""}
+        refused = place.post("admin/users/new", **form | {"name": ""})
+        assert refused.status == 422
+        made = place.post("admin/users/new", **form)
+        assert made.status == 303
+        [message] = await inbox.wait(1)
+        assert (message["To"], message["Subject"]) == ("mia@initech.example", "Lead invites you to Initech")
+        path = made.location.removeprefix(f"{place.boss.root}/")
+        page = place.boss.get(path)
+        assert "A link is on its way to mia@initech.example." in page.body
+        new = {"name": "Mia", "password": PASSWORD, "again": PASSWORD}
+        assert Browser(browser.host, browser.port).submit(link_in(message), new).status == 303
+        assert place.post(f"{path}/link", how="mail").status == 303
+        other = (await inbox.wait(2))[1]
+        assert other["Subject"] == "Another password for Initech"
+        assert "/password/reset?" in link_in(other)
+        # What is refused sends nothing: these are all.
+        shown = place.post(f"{path}/link", how="show")
+        assert "https://qa.initech.example/w/initech/password/reset?token=" in shown.body
+        assert len(inbox.messages) == 2
