@@ -269,6 +269,7 @@ def test_change_is_told_part_by_part():
             "summary": {"from": "", "to": "x" * 1000},
             "permissions": {"from": ["A"], "to": []},
             "added": [7, 8],
+            "override_role_id": None,
             "fields": {"deep": {"er": 1}},
         },
         {2: "Tester", 7: "ann@acme.example"},

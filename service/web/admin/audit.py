@@ -166,7 +166,7 @@ def tell(details: Mapping[str, Any], names: Mapping[int, str]) -> list[Told]:
         said = what.removesuffix("_id").replace("_", " ")
         if isinstance(value, Mapping) and value.keys() == {"from", "to"}:
             told.append(Told(said, _said(value["to"], names), _said(value["from"], names)))
-        else:
+        elif value is not None:
             told.append(Told(said, _said(value, names)))
     return told
 
