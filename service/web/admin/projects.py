@@ -9,7 +9,9 @@ from service.access import AccessMode, DefaultAccess
 from service.domain.administration import Duty
 from service.domain.groups import get_group, list_groups
 from service.domain.project_rules import (
+    Holder,
     RulePatch,
+    find_rule,
     list_group_rules,
     list_user_rules,
     remove_group_rules,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from service.domain.work import Document
     from service.web.visitors import Visit
 
+_HOLDERS: dict[str, Holder] = {"users": "user", "groups": "group"}
 _STATES = {"active": False, "completed": True}
 _PLACES = {
     "name of a project": "name",
@@ -133,8 +136,8 @@ async def rule(visit: Visit, subject_id: int, kind: str, holder_id: int) -> Resp
     """Show a rule's form."""
     holder = await _holder(visit, kind, holder_id)
     await existing(get_project(visit.work, subject_id))
-    stored = await _stored_rule(visit, subject_id, kind, holder_id)
-    return await _rule(visit, subject_id, kind, holder=holder, stored=stored)
+    stored = await find_rule(visit.work, subject_id, _HOLDERS[kind], holder_id)
+    return await _rule(visit, subject_id, kind, holder=holder, stored=stored or {})
 
 
 @page("/admin/projects/<int:subject_id>/<any(users,groups):kind>/<int:holder_id>", duty=Duty.MANAGE_PROJECTS, form=True)
@@ -269,9 +272,3 @@ async def _rule(
 
 async def _holder(visit: Visit, kind: str, holder_id: int) -> Document:
     return await existing(get_user(visit.work, holder_id) if kind == "users" else get_group(visit.work, holder_id))
-
-
-async def _stored_rule(visit: Visit, subject_id: int, kind: str, holder_id: int) -> Document:
-    """Return the rule of the user or group, empty where there is none."""
-    found = await (list_user_rules if kind == "users" else list_group_rules)(visit.work, subject_id)
-    return next((one for one in found["items"] if one[kind[:-1]]["id"] == holder_id), {})

@@ -185,7 +185,7 @@ async def _user(visit: Visit, user_id: int, faults: dict[str, str]) -> Response:
     """Return the page of a user; with *faults* its forms keep what was typed."""
     found = await existing(get_user(visit.work, user_id))
     roles = (await list_roles(visit.work))["items"]
-    projects = (await explain_access(visit.work, user_id))["projects"]
+    projects = (await explain_access(visit.work, user_id, limit=_PROJECTS + 1))["projects"]
     groups = (await list_groups(visit.work))["items"]
     stored = {
         "email": found["email"],
@@ -209,7 +209,7 @@ async def _user(visit: Visit, user_id: int, faults: dict[str, str]) -> Response:
         groups=[group for group in groups if group["name"] in found["groups"]],
         other_groups=[group for group in groups if group["name"] not in found["groups"]],
         projects=projects[:_PROJECTS],
-        project_count=len(projects),
+        has_more_projects=len(projects) > _PROJECTS,
         can_mail=can_mail(visit),
         may_manage=may_manage,
         may_manage_groups=visit.has_duty(Duty.MANAGE_GROUPS),
