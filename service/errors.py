@@ -77,12 +77,16 @@ class NotPermitted(Exception):  # noqa: N818 - an answer, not a fault of ours
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is the domain's answer, not a fault of ours
-    """A value that the rules do not allow. *message* says what to do next; *details* go beside it."""
+    """A value that the rules do not allow. *message* says what to do next; *details* go beside it.
 
-    def __init__(self, code: Code, message: str, **details: Any) -> None:
+    *about* is what was given wrongly, as the rules word it, so that a form can say it there.
+    """
+
+    def __init__(self, code: Code, message: str, *, about: str = "", **details: Any) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.about = about
         self.details = details
 
     def document(self) -> dict[str, Any]:

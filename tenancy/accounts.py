@@ -1,5 +1,8 @@
 """What the service's login may do for people: tell who is signed in, check and replace passwords, keep one's own keys.
 
+And for administrators: see and revoke the keys of others, and let their accounts follow their state. That somebody is
+one the workspace knows, which must be asked first.
+
 All of it is functions of the control schema, which no workspace's role can call. Passwords come here as hashes only.
 """
 
@@ -43,6 +46,13 @@ class StoredPassword(NamedTuple):
 
     hash: str
     stamp: str
+
+
+class Account(NamedTuple):
+    """What there is of a user's account: whether they ever set a password, and how many keys work."""
+
+    has_password: bool
+    working_keys: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +164,59 @@ class Accounts:
                 list(key_ids),
             )
         return {row["id"]: row["label"] for row in rows}
+
+    async def look_at_users(self, session: Session, user_ids: Iterable[int]) -> dict[int, Account]:
+        """Return what there is of the accounts of these users."""
+        async with self._gateway.control() as connection:
+            rows = await connection.fetch(
+                "SELECT user_id, has_password, working_keys FROM control.look_at_users($1, $2, $3, $4)",
+                session.workspace_id,
+                session.user_id,
+                session.stamp,
+                list(user_ids),
+            )
+        return {row["user_id"]: Account(row["has_password"], row["working_keys"]) for row in rows}
+
+    async def list_user_keys(self, session: Session, user_id: int) -> list[ApiKey]:
+        """Return the keys of another user, the newest first."""
+        async with self._gateway.control() as connection:
+            rows = await connection.fetch(
+                "SELECT id, label, prefix, state, created_at, expires_at, revoked_at, last_used_at "
+                "FROM control.list_user_keys($1, $2, $3, $4)",
+                session.workspace_id,
+                session.user_id,
+                session.stamp,
+                user_id,
+            )
+        return [ApiKey(**{**row, "prefix": PREFIX + row["prefix"]}, user_id=user_id) for row in rows]
+
+    async def revoke_user_key(self, session: Session, user_id: int, key_id: int) -> bool:
+        """Revoke a key of another user for good; return whether there was one to revoke."""
+        async with self._gateway.control() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT control.revoke_user_key($1, $2, $3, $4, $5)",
+                    session.workspace_id,
+                    session.user_id,
+                    session.stamp,
+                    user_id,
+                    key_id,
+                )
+            )
+
+    async def set_user_active(self, session: Session, user_id: int, *, active: bool) -> bool:
+        """Let another user's password and keys work, or not; return whether the session may."""
+        async with self._gateway.control() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT control.set_user_active($1, $2, $3, $4, $5)",
+                    session.workspace_id,
+                    session.user_id,
+                    session.stamp,
+                    user_id,
+                    active,
+                )
+            )
 
 
 def new_stamp() -> str:

@@ -45,6 +45,9 @@ CONTROL_FUNCTIONS = (
     *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
     "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
     *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
+    *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
+    "revoke_user_key(bigint, bigint, text, bigint, bigint)",
+    "set_user_active(bigint, bigint, text, bigint, boolean)",
 )
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),

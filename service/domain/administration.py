@@ -29,6 +29,7 @@ class Duty(StrEnum):
     MANAGE_PROJECTS = "manage projects and the access to them"
     CONFIGURE = "configure fields, templates, statuses, lifecycles, environments, cycle types and tags"
     MANAGE_SETTINGS = "change settings of the workspace"
+    READ_AUDIT_LOG = "read the audit log"
 
 
 _PROJECT_ADMIN = frozenset({Duty.SEE_PEOPLE, Duty.INVITE_USERS, Duty.MANAGE_PROJECTS, Duty.CONFIGURE})

@@ -30,8 +30,8 @@ _WHY_NOT = {
 }
 
 
-async def explain_access(work: Work, user: Ref, *, project: Ref | None = None) -> Document:
-    """Return what the user may do in the project, or in each, with every rule that was considered.
+async def explain_access(work: Work, user: Ref, *, project: Ref | None = None, limit: int | None = None) -> Document:
+    """Return what the user may do in the project, or in each by name, with every rule that was considered.
 
     A rule says whether it decided, and if not, why not.
     """
@@ -39,7 +39,7 @@ async def explain_access(work: Work, user: Ref, *, project: Ref | None = None) -
     user_id = await find(work, "user", user)
     project_id = None if project is None else await find(work, "project", project)
     found: Document = await work.connection.fetchval(_SQL["user"], user_id)
-    rows = await work.connection.fetch(_SQL["access"], user_id, project_id)
+    rows = await work.connection.fetch(_SQL["access"], user_id, project_id, limit)
     return {"user": found, "projects": [_explained(row["document"], row["rules"]) for row in rows]}
 
 

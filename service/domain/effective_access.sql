@@ -6,7 +6,7 @@ JOIN roles r ON r.id = u.role_id
 WHERE u.id = $1;
 
 -- name: access
--- What user $1 may do in project $2, or in each if that is null, by name; and the rules that there are for them, in the
+-- What user $1 may do in project $2, or in each if that is null, by name, $3 of them; and the rules that there are for them, in the
 -- order in which they are considered.
 SELECT json_strip_nulls(json_build_object(
         'project', json_build_object('id', p.id, 'name', p.name),
@@ -44,4 +44,5 @@ SELECT json_strip_nulls(json_build_object(
 FROM project_access($1) a
 JOIN projects p ON p.id = a.project_id
 WHERE $2::bigint IS NULL OR p.id = $2
-ORDER BY lower(p.name);
+ORDER BY lower(p.name)
+LIMIT $3::bigint;

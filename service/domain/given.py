@@ -29,7 +29,9 @@ def line(value: str, what: str, *, most: int = 100) -> str:
     found = unicodedata.normalize("NFC", value).strip()
     if not found or len(found) > most or not _LINE.fullmatch(found):
         raise Refused(
-            Code.INVALID_VALUE, f"{shown(value)} is no {what}: use 1 to {most} characters on one line, not only spaces."
+            Code.INVALID_VALUE,
+            f"{shown(value)} is no {what}: use 1 to {most} characters on one line, not only spaces.",
+            about=what,
         )
     return found
 
@@ -42,6 +44,7 @@ def text(value: str, what: str, *, most: int) -> str:
             Code.INVALID_VALUE,
             f"{shown(value)} is no {what}: use at most {most} characters, without control characters; these are "
             f"{len(found)}.",
+            about=what,
         )
     return found
 
@@ -51,7 +54,8 @@ def choice(kind: type[Choice], value: str, what: str) -> Choice:
     try:
         return kind(value.strip().upper().replace("-", "_").replace(" ", "_"))
     except ValueError:
-        raise Refused(Code.INVALID_VALUE, f"There is no {what} {shown(value)}. {nearest(value, kind)}") from None
+        message = f"There is no {what} {shown(value)}. {nearest(value, kind)}"
+        raise Refused(Code.INVALID_VALUE, message, about=what) from None
 
 
 def nearest(value: str, names: Iterable[str]) -> str:
@@ -71,13 +75,13 @@ def shown(value: str) -> str:
 
 
 @contextmanager
-def refusing(reasons: Mapping[str, str]) -> Iterator[None]:
-    """Raise Refused with the reason in *reasons* for the constraint that a write breaks."""
+def refusing(reasons: Mapping[str, str], *, about: str = "") -> Iterator[None]:
+    """Raise Refused with the reason in *reasons* for the constraint that a write breaks, which is *about* that."""
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         if reason := reasons.get(error.constraint_name or ""):
-            raise Refused(Code.INVALID_VALUE, reason) from error
+            raise Refused(Code.INVALID_VALUE, reason, about=about) from error
         if isinstance(error, asyncpg.ForeignKeyViolationError):
             # Every reference is looked up before it is stored.
             raise Refused(Code.BUSY, "Another change is at work on the same objects: try again.") from error

@@ -48,7 +48,7 @@ async def create_group(work: Work, *, name: str, description: str = "", members:
     """Create an enabled group."""
     await require(work, Duty.MANAGE_GROUPS)
     name, description = line(name, "name of a group"), text(description, "description", most=_LONGEST_DESCRIPTION)
-    with refusing(_REASONS):
+    with refusing(_REASONS, about="name of a group"):
         group_id: int = await work.connection.fetchval(_SQL["insert_group"], name, description)
     work.changes.append(Change(action="create", object_type="group", object_id=group_id))
     if members:
@@ -69,7 +69,7 @@ async def change_group(work: Work, group: Ref, patch: GroupPatch) -> Document:
     if patch.enabled is not None:
         after["enabled"] = patch.enabled
     if after != before:
-        with refusing(_REASONS):
+        with refusing(_REASONS, about="name of a group"):
             await work.connection.execute(_SQL["update_group"], group_id, *after.values())
         work.changes.append(
             Change(action="update", object_type="group", object_id=group_id, details=difference(before, after))

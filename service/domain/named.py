@@ -53,6 +53,7 @@ def _id(ref: Ref) -> int | None:
 
 async def _unknown(work: Work, kind: Kind, ref: Ref) -> Refused:
     if isinstance(ref, int) or _id(ref) is not None:
-        return Refused(Code.INVALID_VALUE, f"There is no {kind} with the id {ref}.")
+        return Refused(Code.INVALID_VALUE, f"There is no {kind} with the id {ref}.", about=kind)
     names = [row["name"] for row in await work.connection.fetch(_SQL[f"{kind}_names"])]
-    return Refused(Code.INVALID_VALUE, f"There is no {_NOUNS[kind]} {shown(ref)}. {nearest(ref, names)}")
+    message = f"There is no {_NOUNS[kind]} {shown(ref)}. {nearest(ref, names)}"
+    return Refused(Code.INVALID_VALUE, message, about=kind)

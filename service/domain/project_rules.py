@@ -25,6 +25,8 @@ _SQL = load(__file__)
 Holder = Literal["user", "group"]
 # How an audit row calls the rule of each; its object is the user or group.
 _OBJECT_TYPES: dict[Holder, str] = {"user": "project_member", "group": "project_group"}
+# What the queries of rules take besides, where no page of them is wanted.
+_WHOLE: dict[Holder, Sequence[None]] = {"user": (None, None), "group": ()}
 _NEW = {"mode": AccessMode.INHERIT.value, "forced_role_id": None, "override_role_id": None}
 
 
@@ -65,6 +67,14 @@ async def list_group_rules(work: Work, project: Ref) -> Document:
     await require(work, Duty.MANAGE_PROJECTS)
     rows = await work.connection.fetch(_SQL["group_rules"], await find(work, "project", project), None)
     return {"items": [row["document"] for row in rows], "total": len(rows)}
+
+
+async def find_rule(work: Work, project: Ref, holder: Holder, ref: Ref) -> Document | None:
+    """Return the rule of that user or group, None where there is none."""
+    await require(work, Duty.MANAGE_PROJECTS)
+    project_id, holder_id = await find(work, "project", project), await find(work, holder, ref)
+    rows = await work.connection.fetch(_SQL[f"{holder}_rules"], project_id, [holder_id], *_WHOLE[holder])
+    return rows[0]["document"] if rows else None
 
 
 async def set_user_rules(work: Work, project: Ref, users: Sequence[Ref], patch: RulePatch) -> Document:
@@ -111,9 +121,7 @@ async def _set_rules(work: Work, project: Ref, holder: Holder, refs: Sequence[Re
                 details=rule if was is None else difference(was, rule),
             )
         )
-    rows = await work.connection.fetch(
-        _SQL[f"{holder}_rules"], project_id, list(after), *([None, None] if holder == "user" else [])
-    )
+    rows = await work.connection.fetch(_SQL[f"{holder}_rules"], project_id, list(after), *_WHOLE[holder])
     return {"items": [row["document"] for row in rows], "total": len(rows)}
 
 
@@ -158,11 +166,12 @@ def _after(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     after = before | given
     if after["mode"] == AccessMode.FORCE_ROLE:
         if after["forced_role_id"] is None:
-            raise Refused(Code.INVALID_VALUE, "Mode FORCE_ROLE needs the role that it forces: give both.")
+            raise Refused(Code.INVALID_VALUE, "Mode FORCE_ROLE needs the role that it forces: give both.", about="role")
     elif given.get("forced_role_id") is not None:
         raise Refused(
             Code.INVALID_VALUE,
             "A role goes with mode FORCE_ROLE: give both. The role of mode INHERIT is the override.",
+            about="role",
         )
     else:
         after["forced_role_id"] = None

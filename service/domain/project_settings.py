@@ -85,7 +85,7 @@ async def create_project(
         name=name, summary=summary, icon=icon, default_access=default_access, default_role=default_role
     )
     *values, _ = (await _after(work, empty, patch)).values()
-    with refusing(_REASONS):
+    with refusing(_REASONS, about="name of a project"):
         project_id: int = await work.connection.fetchval(_SQL["insert_project"], *values)
     work.changes.append(
         Change(action="create", object_type="project", object_id=project_id, project_id=project_id, version_after=1)
@@ -104,7 +104,7 @@ async def change_project(
     await check_version(work, project_id, current=version, expected=expected_version)
     after = await _after(work, row, patch)
     if after != row:
-        with refusing(_REASONS):
+        with refusing(_REASONS, about="name of a project"):
             await work.connection.execute(_SQL["update_project"], project_id, *after.values())
         work.changes.append(
             Change(
@@ -137,10 +137,14 @@ async def _after(work: Work, before: dict[str, Any], patch: ProjectPatch) -> dic
         after["default_role_id"] = None
     if patch.default_role is not None:
         if after["default_access"] != DefaultAccess.ROLE:
-            raise Refused(Code.INVALID_VALUE, "A default role goes with default access ROLE: give both, or neither.")
+            raise Refused(
+                Code.INVALID_VALUE,
+                "A default role goes with default access ROLE: give both, or neither.",
+                about="role",
+            )
         after["default_role_id"] = await find(work, "role", patch.default_role)
     if after["default_access"] == DefaultAccess.ROLE and after["default_role_id"] is None:
-        raise Refused(Code.INVALID_VALUE, "Default access ROLE needs a default role: give both.")
+        raise Refused(Code.INVALID_VALUE, "Default access ROLE needs a default role: give both.", about="role")
     return after
 
 

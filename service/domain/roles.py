@@ -56,7 +56,7 @@ async def create_role(
     await require(work, Duty.MANAGE_ROLES)
     name, description = line(name, "name of a role"), text(description, "description", most=_LONGEST_DESCRIPTION)
     await work.connection.execute(_SQL["lock_roles"])
-    with refusing(_REASONS):
+    with refusing(_REASONS, about="name of a role"):
         role_id: int = await work.connection.fetchval(_SQL["insert_role"], name, description, known(permissions))
     work.changes.append(Change(action="create", object_type="role", object_id=role_id))
     if default:
@@ -82,7 +82,7 @@ async def change_role(work: Work, role: Ref, patch: RolePatch) -> Document:
             Code.INVALID_STATE, f"{before['name']} is the default role, and one must be: make another one the default."
         )
     if after != before:
-        with refusing(_REASONS):
+        with refusing(_REASONS, about="name of a role"):
             await work.connection.execute(
                 _SQL["update_role"], role_id, after["name"], after["description"], after["permissions"]
             )

@@ -89,7 +89,7 @@ async def create_user(
     await require(work, Duty.INVITE_USERS if level is AccessLevel.REGULAR_USER else Duty.MANAGE_USERS)
     role_id = await (work.connection.fetchval(_SQL["default_role"]) if role is None else find(work, "role", role))
     values = line(email, "e-mail address", most=_LONGEST_EMAIL), line(name, "name of a user"), level, role_id
-    with refusing(_REASONS):
+    with refusing(_REASONS, about="e-mail address"):
         user_id: int = await work.connection.fetchval(_SQL["insert_user"], *values)
     work.changes.append(Change(action="create", object_type="user", object_id=user_id, version_after=1))
     return await _document(work, user_id)
@@ -120,7 +120,7 @@ async def change_user(work: Work, user: Ref, patch: UserPatch, *, expected_versi
     if before["active"] and not after["active"]:
         require_other(work, user_id, "deactivate themselves")
     if after != before:
-        with refusing(_REASONS):
+        with refusing(_REASONS, about="e-mail address"):
             await work.connection.execute(_SQL["update_user"], user_id, *(after[column] for column in _COLUMNS))
         work.changes.append(
             Change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.errors import Code, Refused
 from service.sql import load
@@ -17,7 +17,7 @@ async def check_version(work: Work, object_id: int, *, current: int, expected: i
     """Raise Refused, telling who changed the object and when, unless *expected* is None or *current*."""
     if expected is None or expected == current:
         return
-    details: dict[str, object] = {"currentVersion": current}
+    details: dict[str, Any] = {"currentVersion": current}
     message = f"expectedVersion is {expected}, but the current version is {current}"
     if change := await work.connection.fetchrow(_SQL["last_change"], object_id):
         details["changedBy"], details["changedAt"] = change["name"], change["created_at"].isoformat()

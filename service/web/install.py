@@ -12,6 +12,7 @@ from service.links import Signer
 from service.mail import Mailer
 from service.web import passwords, profile, sign_in, workspace
 from service.web.addresses import PREFIX, STATIC, SubDomains, root_of
+from service.web.admin import pages as admin
 from service.web.faults import not_found
 from service.web.sessions import REMEMBERED, WorkspaceSessions, is_secure
 from service.web.templating import environment, static_answer
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tenancy.session import Gateway
 
 #: The modules of pages, whose import declares them.
-PAGES = (*workspace.PAGES, sign_in, passwords, profile)
+PAGES = (*workspace.PAGES, *admin.PAGES, sign_in, passwords, profile)
 
 _LARGEST_FORM = 256 * 1024
 _HEADERS = {
@@ -74,6 +75,7 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
         sign_ins=Buckets(burst=settings.sign_ins_per_minute, per_second=settings.sign_ins_per_minute / 60),
     )
     workspace.teach(environment)
+    admin.teach(environment)
     app.register_blueprint(workspace_pages, url_prefix=f"{PREFIX}<slug>")
     _add_shared_routes(app)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quart import current_app, request
+from quart import current_app
 
 from service.domain.passwords import RULE, hash_password, is_password, password_fault
 from service.domain.visitors import Visitor, active_user, find_visitor, rename_self
-from service.links import LIFETIMES, Link, LinkExpired, LinkInvalid, Purpose, link_address, workspace_address
+from service.links import LIFETIMES, Link, LinkExpired, LinkInvalid, Purpose, link_address
 from service.web import sessions
-from service.web.addresses import is_loopback
+from service.web.invitations import can_mail, mail_address
 from service.web.visitors import guest_page, page, visitor_address
 from tenancy.accounts import NO_STAMP
 
@@ -75,7 +75,7 @@ async def change(visit: Visit) -> Response:
 @guest_page("/password/forgot")
 async def show_forgot(guest: Guest) -> Response:
     """Show the form for a link, or how else to get one."""
-    return await guest.render("forgot.html", can_mail=_can_mail(guest))
+    return await guest.render("forgot.html", can_mail=can_mail(guest))
 
 
 @guest_page("/password/forgot", form=True)
@@ -83,7 +83,7 @@ async def forgot(guest: Guest) -> Response:
     """Send a link, if there is such a user; the answer does not tell."""
     email = guest.form.get("email", "").strip()
     place, web = guest.place, guest.web
-    if not _can_mail(guest):
+    if not can_mail(guest):
         return await guest.render("forgot.html", status=422, can_mail=False)
     if web.sign_ins.take(visitor_address()) or web.resets.take((place.workspace_id, email.lower())):
         return await guest.render("forgot.html", status=429, can_mail=True, fault=_TOO_MANY, email=email)
@@ -92,7 +92,7 @@ async def forgot(guest: Guest) -> Response:
     stored = await web.accounts.read_password(place.workspace_id, user_id)
     if user_id is not None:
         link = Link(place.workspace_id, user_id, stored.stamp if stored else NO_STAMP)
-        address = link_address(_address(guest), Purpose.RESET, web.signer.token(Purpose.RESET, link))
+        address = link_address(mail_address(guest), Purpose.RESET, web.signer.token(Purpose.RESET, link))
         minutes = int(LIFETIMES[Purpose.RESET].total_seconds() // 60)
         # After the answer, which would otherwise tell by its time whether there is somebody to write to.
         current_app.add_background_task(
@@ -205,16 +205,3 @@ def _guessable(guest: Guest, user: Visitor) -> tuple[str, ...]:
 
 def _is_new(purpose: Purpose) -> bool:
     return purpose is Purpose.INVITATION
-
-
-def _can_mail(guest: Guest) -> bool:
-    return guest.web.mailer.is_on and bool(_address(guest))
-
-
-def _address(guest: Guest) -> str:
-    """Return where the workspace is for links: never by the Host header, which anybody may write, but on loopback."""
-    settings = guest.web.settings
-    told = workspace_address(guest.place.slug, base_domain=settings.base_domain, public_url=settings.public_url)
-    if told is None and is_loopback(request.host):
-        return f"{request.scheme}://{request.host}{guest.root}"
-    return told or ""

@@ -18,6 +18,7 @@ from quart import Blueprint, Response, current_app, request, session
 
 from service.access import AccessLevel, Permission, access_gate
 from service.audit import Actor, write
+from service.domain.administration import DUTIES, Duty
 from service.domain.visitors import find_visitor
 from service.domain.work import Work
 from service.errors import NotFoundOrDenied
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger()
 _LARGEST = 2**63 - 1
-_LEVELS = tuple(AccessLevel)
 #: The tabs of a project, and what one needs to see each.
 TABS = (
     ("", "Dashboard", Permission.VIEW_DASHBOARD),
@@ -49,6 +49,15 @@ TABS = (
     ("/runs", "Runs", Permission.VIEW_TEST_RUNS),
     ("/cycles", "Cycles", Permission.VIEW_CYCLES),
     ("/traceability", "Traceability", Permission.VIEW_EXTERNAL_REFERENCES),
+)
+#: The tabs of the administration, and the duty that each belongs to.
+ADMIN_TABS = (
+    ("/users", "Users", Duty.SEE_PEOPLE),
+    ("/roles", "Roles", Duty.SEE_PEOPLE),
+    ("/groups", "Groups", Duty.SEE_PEOPLE),
+    ("/projects", "Projects", Duty.MANAGE_PROJECTS),
+    ("/access", "Explain access", Duty.SEE_PEOPLE),
+    ("/audit", "Audit log", Duty.READ_AUDIT_LOG),
 )
 
 #: Every page of a workspace; modules add theirs when they are imported.
@@ -159,14 +168,19 @@ class Visit(Guest):
         self.work = work
         self._project_id = project_id
         self._page: tuple[str, dict[str, Any]] | None = None
+        self._later: list[Callable[[], Awaitable[None]]] = []
 
     def may(self, permission: str) -> bool:
         """Return whether the visitor holds *permission* in the project of the page."""
         return permission in self.user.permissions
 
-    def has_level(self, level: str) -> bool:
-        """Return whether the visitor's access level is *level* or above."""
-        return _LEVELS.index(AccessLevel(self.user.access_level)) >= _LEVELS.index(AccessLevel(level))
+    def has_duty(self, duty: str) -> bool:
+        """Return whether the visitor's access level lets them do this part of the administration."""
+        return duty in DUTIES[AccessLevel(self.user.access_level)]
+
+    def do_later(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this without waiting for it when the transaction has been committed, and not otherwise."""
+        self._later.append(work)
 
     async def render(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """Return the page that the template makes of *context*; of the API keys *key_ids* it has *key_labels*.
@@ -178,6 +192,8 @@ class Visit(Guest):
 
     async def finish(self, answer: Response) -> Response:
         """Return *answer* with the page that it stands for, if it does."""
+        for work in self._later:
+            current_app.add_background_task(work)
         if self._page is None:
             return answer
         template, context = self._page
@@ -186,7 +202,13 @@ class Visit(Guest):
         return await super().render(template, status=answer.status_code, key_labels=labels, **context)
 
     def _frame(self) -> dict[str, Any]:
-        frame = super()._frame() | {"user": self.user, "may": self.may, "has_level": self.has_level}
+        frame = super()._frame() | {"user": self.user, "may": self.may, "has_duty": self.has_duty}
+        admin = f"{self.root}/admin"
+        frame["admin_tabs"] = [
+            Tab(name=name, address=admin + path, is_current=self._is_current(admin, path))
+            for path, name, needed in ADMIN_TABS
+            if self.has_duty(needed)
+        ]
         if self._project_id is not None:
             here = f"{self.root}/projects/{self._project_id}"
             frame |= {
@@ -214,12 +236,12 @@ Handler = TypeVar("Handler", bound="Callable[..., Awaitable[Response]]")
 
 
 def page(
-    path: str, *, needs: Iterable[Permission] = (), level: AccessLevel = AccessLevel.REGULAR_USER, form: bool = False
+    path: str, *, needs: Iterable[Permission] = (), duty: Duty | None = None, form: bool = False
 ) -> Callable[[Handler], Handler]:
     """Declare a page for users who are signed in, with the permissions *needs* in the project of *path*.
 
-    With *form* it takes what a form posts, and may write. Who lacks a permission or the level is told that there is no
-    such page.
+    With *duty* it is for those whose access level has that duty. With *form* it takes what a form posts, and may write.
+    Who lacks a permission or the duty is told that there is no such page.
     """
     needed = tuple(needs)
 
@@ -241,7 +263,7 @@ def page(
                 actor = Actor(user_id=user.id, api_key_id=None, tool="web")
                 work = Work(connection=connection, actor=actor)
                 visit = Visit(place, given, session=claimed, user=user, work=work, project_id=project_id)
-                if not visit.has_level(level):
+                if duty is not None and not visit.has_duty(duty):
                     raise NotFoundOrDenied
                 answer = await handler(visit, **arguments)
                 # What a form gets back with its faults has changed nothing.

@@ -53,6 +53,8 @@ ATTACKS = {
     "control's function for a hash": Attack("SELECT * FROM control.read_password(1, 1)"),
     "control's function for another password": Attack("SELECT control.replace_password(1, 1, '', 'x', 'x')"),
     "control's function for a key": Attack("SELECT control.create_own_key(1, 1, 'x', 'x', 'xxxx', 'x', NULL)"),
+    "control's function for others' keys": Attack("SELECT * FROM control.list_user_keys(1, 1, 'x', 1)"),
+    "control's function to deactivate": Attack("SELECT control.set_user_active(1, 1, 'x', 1, false)"),
     "passwords": Attack("SELECT rolpassword FROM pg_authid"),
     "statistics of columns": Attack("SELECT * FROM pg_statistic"),
     # Becoming somebody else

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from contextlib import ExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from aiosmtpd.handlers import Message
+from aiosmtpd.smtp import SMTP
 
 from tenancy.accounts import set_password
 from tenancy.connection import connect
@@ -58,3 +63,44 @@ async def give_password(admin, tenant, name: str) -> None:
     await set_password(
         admin, workspace_id=tenant.workspace.id, user_id=tenant.people[name].id, password_hash=quick_hash(PASSWORD)
     )
+
+
+class Inbox(Message):
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages = []
+
+    def handle_message(self, message) -> None:
+        self.messages.append(message)
+
+    async def wait(self, count: int):
+        for _ in range(200):
+            if len(self.messages) >= count:
+                return self.messages
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{len(self.messages)} of {count} messages came")
+
+
+@pytest.fixture
+async def mail_server():
+    """A real SMTP server on loopback; what it got, and the settings for it."""
+    inbox, loop = Inbox(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(inbox, loop=loop), "127.0.0.1", 0)
+    settings = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": server.sockets[0].getsockname()[1],
+        "smtp_security": "none",
+        "mail_from": "TestOrchestrator <qa@initech.example>",
+        "public_url": "https://qa.initech.example",
+    }
+    async with server:
+        yield inbox, settings
+
+
+def link_in(message) -> str:
+    [address] = re.findall(r"https://\S+", message.get_payload(decode=True).decode())
+    parts = urlsplit(address)
+    assert (parts.scheme, parts.netloc) == ("https", "qa.initech.example")
+    return f"{parts.path}?{parts.query}"

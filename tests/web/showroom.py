@@ -59,6 +59,25 @@ PAGES = {
     "gaps": "/traceability/gaps",
     "issue": "/traceability/issues/{issue}",
 }
+#: Pages of the administration, and the same for them.
+ADMIN_PAGES = {
+    "admin-users": "admin/users",
+    "admin-user": "admin/users/{user}",
+    "admin-invite": "admin/users/new",
+    "admin-roles": "admin/roles",
+    "admin-role": "admin/roles/{role}",
+    "admin-groups": "admin/groups",
+    "admin-projects": "admin/projects",
+    "admin-project": "admin/projects/{subject}",
+    "admin-access": "admin/access?user={user}&project={subject}",
+    "admin-audit": "admin/audit",
+}
+_ADMINISTERED = {
+    "user": "SELECT u.id FROM users u LEFT JOIN group_members gm ON gm.user_id = u.id "
+    "ORDER BY gm.user_id IS NULL, u.access_level, u.id LIMIT 1",
+    "role": "SELECT r.id FROM roles r WHERE r.is_default",
+    "subject": "SELECT p.id FROM projects p ORDER BY p.id LIMIT 1",
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,9 @@ async def showroom(server: EmbeddedServer, *, large: bool = False) -> AsyncItera
             key = await create_key(admin, workspace_id=workspace.id, user_id=user, label="Claude Code")
             tenant = Tenant(workspace, {"owner": Person(user, email, key)}, {"main": project}, host, port)
             paths = {name: f"projects/{project}{page.format(**ids)}" for name, page in PAGES.items()}
+            async with as_workspace(admin, workspace.schema_name) as entered:
+                shown = {name: await entered.fetchval(query) for name, query in _ADMINISTERED.items()}
+            paths |= {name: page.format(**shown) for name, page in ADMIN_PAGES.items()}
             client = tenant.client("owner")
             try:
                 yield Showroom(await sign_in(admin, tenant, user), client, {"projects": ""} | paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
@@ -12,10 +13,13 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.async_api import async_playwright
 
 from tests.conftest import Client
+from tests.web.offices import PAGES as ADMIN_PAGES
+from tests.web.offices import make_office
 from tests.web.stages import PAGES, make_stage
 
 PATIENCE_MS = 20_000
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_NUMBERS = itertools.count(1)
 SEVERE = {"serious", "critical"}
 PING = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
 
@@ -165,6 +169,53 @@ async def test_every_page_of_a_project_is_fit_for_everybody(tab, acme, passwords
         if not path.endswith("/progress"):
             await page.goto(f"/w/acme/{path}")
             await look(page)
+
+
+@pytest.fixture(scope="module")
+async def office(sql, connection, acme):
+    return await make_office(connection, sql, acme)
+
+
+async def test_every_page_of_the_administration_is_fit_for_everybody(tab, acme, passwords, office):
+    page = tab
+    await sign_in(page, acme.people["lead"], passwords)
+    for path in ("", *(office.path(path) for path in ADMIN_PAGES), "admin/audit?user=nobody@x.example&key=x"):
+        await page.goto(f"/w/acme/{path}")
+        await look(page)
+
+
+async def test_administrator_invites_somebody_who_comes_in(chromium, tab, acme, passwords):
+    page, email = tab, f"{next(_NUMBERS)}@invited.example"
+    await sign_in(page, acme.people["lead"], passwords)
+    await page.get_by_role("link", name="Admin").click()
+    await page.get_by_role("link", name="Invite a user").click()
+    await page.get_by_label("Name").fill("Ida <b>Invited</b>")
+    await page.get_by_label("E-mail").fill("ida @ nowhere")
+    await page.evaluate("document.querySelector('main form').noValidate = true")
+    await page.get_by_role("button", name="Invite").click()
+    await page.get_by_text("This is no e-mail address").wait_for()
+    await look(page)
+    assert await page.get_by_label("Name").input_value() == "Ida <b>Invited</b>"
+    await page.get_by_label("E-mail").fill(email)
+    await page.get_by_role("button", name="Invite").click()
+    link = await page.locator("#link").inner_text()
+    await look(page)
+    context = await chromium.new_context(base_url=f"http://{acme.host}:{acme.port}", java_script_enabled=False)
+    guest = await context.new_page()
+    guest.set_default_timeout(PATIENCE_MS)
+    await guest.goto(link)
+    await guest.get_by_label("Password", exact=True).fill(passwords)
+    await guest.get_by_label("again").fill(passwords)
+    await guest.locator("main button").click()
+    await guest.get_by_text("Welcome to Acme.").wait_for()
+    await page.get_by_role("link", name="Done").click()
+    await page.get_by_role("link", name="Deactivate").click()
+    await look(page)
+    await page.get_by_role("button", name="Deactivate").click()
+    await page.get_by_role("status").get_by_text("is deactivated").wait_for()
+    await guest.goto("/w/acme/profile/keys")
+    assert "/sign-in" in guest.url
+    await context.close()
 
 
 async def test_the_progress_of_a_run_follows_the_agents(tab, acme, passwords, stage):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
 from contextlib import closing
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aiosmtpd.handlers import Message
-from aiosmtpd.smtp import SMTP
 
 from service.domain.passwords import password_fault
 from service.domain.users import add_user
@@ -21,7 +18,7 @@ from tenancy.keys import set_owner_active
 from tenancy.session import as_workspace
 from tests.conftest import SECRET_KEY
 from tests.web.browsing import Browser
-from tests.web.conftest import PASSWORD, place_of_its_own
+from tests.web.conftest import PASSWORD, link_in, place_of_its_own
 
 ANOTHER = "Slow-Copper-Rivers-93"
 INVITATION, RESET, CHANGE = "/w/initech/invitation", "/w/initech/password/reset", "/w/initech/profile/password"
@@ -167,47 +164,6 @@ async def test_invitation_lets_a_person_in_once(postgres):
             f"WHERE object_id = {ann} AND action = 'update'"
         )
         assert row["name"] == name
-
-
-class Inbox(Message):
-    """Keeps what it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages = []
-
-    def handle_message(self, message) -> None:
-        self.messages.append(message)
-
-    async def wait(self, count: int):
-        for _ in range(200):
-            if len(self.messages) >= count:
-                return self.messages
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"{len(self.messages)} of {count} messages came")
-
-
-@pytest.fixture
-async def mail_server():
-    """A real SMTP server on loopback; what it got, and the settings for it."""
-    inbox, loop = Inbox(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(inbox, loop=loop), "127.0.0.1", 0)
-    settings = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": server.sockets[0].getsockname()[1],
-        "smtp_security": "none",
-        "mail_from": "TestOrchestrator <qa@initech.example>",
-        "public_url": "https://qa.initech.example",
-    }
-    async with server:
-        yield inbox, settings
-
-
-def link_in(message) -> str:
-    [address] = re.findall(r"https://\S+", message.get_payload(decode=True).decode())
-    parts = urlsplit(address)
-    assert (parts.scheme, parts.netloc) == ("https", "qa.initech.example")
-    return f"{parts.path}?{parts.query}"
 
 
 async def test_forgotten_password_is_replaced_by_a_link_that_works_once(postgres, mail_server):

@@ -28,6 +28,11 @@ audit_log = Table(
 )
 Index("audit_log_object_idx", audit_log.c.object_id, audit_log.c.id)
 Index("audit_log_project_idx", audit_log.c.project_id, audit_log.c.id)
+# The log as it is read, the latest first: all of it, or by one of these.
+Index("audit_log_created_at_idx", audit_log.c.created_at, audit_log.c.id)
+Index("audit_log_user_idx", audit_log.c.user_id, audit_log.c.created_at, audit_log.c.id)
+Index("audit_log_api_key_idx", audit_log.c.api_key_id, audit_log.c.created_at, audit_log.c.id)
+Index("audit_log_tool_idx", audit_log.c.tool, audit_log.c.created_at, audit_log.c.id)
 
 idempotency_keys = Table(
     "idempotency_keys",
