@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart
 
 from service import __version__
+from service.health import Database, install_health
 from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
@@ -24,6 +26,7 @@ from tenancy.session import Gateway
 from tenancy.strict import StrictLogins
 
 if TYPE_CHECKING:
+    from service.metrics import Metrics
     from service.settings import Settings
     from tenancy.session import Identity
 
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 _KEY = re.compile(re.escape(PREFIX) + "[A-Za-z0-9_-]{43}")
 
 
-def create_app(settings: Settings) -> Quart:
-    """Return the application over the database of *settings*."""
+def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: asyncio.Event | None = None) -> Quart:
+    """Return the application over the database of *settings*; once *stopping* is set, it is not ready any more."""
     pools = _pools(settings)
+    health_pool = _pool(settings, size=1)
     gateway = Gateway(
         pools[0],
         workspaces=pools[-1] if len(pools) > 1 else None,
@@ -47,6 +51,9 @@ def create_app(settings: Settings) -> Quart:
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
     accounts_pool = _pool(settings, size=max(2, settings.pool_size // 4))
     install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
+    install_health(app, Database(health_pool), stopping or asyncio.Event())
+    if metrics is not None:
+        metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
@@ -65,12 +72,12 @@ def create_app(settings: Settings) -> Quart:
             wrong_keys_per_minute=settings.wrong_keys_per_minute,
         ),
         trusted_proxies=settings.trusted_proxies,
-        call_log=CallLog(_who),
+        call_log=CallLog(_who, None if metrics is None else metrics.observe),
     )
 
     @app.after_serving
     async def close() -> None:
-        for pool in (*pools, accounts_pool):
+        for pool in (*pools, accounts_pool, health_pool):
             await pool.close()
 
     return app

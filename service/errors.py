@@ -57,6 +57,10 @@ MEANINGS: dict[Code, str] = {
 }
 
 
+class SettingsError(Exception):
+    """A setting is unknown or unusable; the text is one line."""
+
+
 class NotFoundOrDenied(Exception):  # noqa: N818 - the words that the caller reads
     """not found or access denied"""  # noqa: D415 - the words that the caller reads
 

@@ -6,23 +6,35 @@ import asyncio
 import errno
 import signal
 import socket
+import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import asyncpg
+import structlog
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from migrations.trees import Tree, head
+from service import __version__
 from service.app import create_app
-from tenancy.connection import connect
-from tenancy.errors import TenancyError
+from service.metrics import Metrics, serving_metrics
+from tenancy.connection import connect, require_statement_cache
+from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import require_isolation
+from tenancy.keys import PREFIX
+from tenancy.pool import Pool
 from tenancy.release import require_control
+from tenancy.session import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from service.settings import Settings
 
+_LOG = structlog.get_logger()
 _BACKLOG = 1024
+_ASK_AGAIN_SECONDS = 1
 _CLOSE_SECONDS = 10
 #: Linux alone has it.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
@@ -61,8 +73,28 @@ async def serve(
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve on *listening* until *until* returns, finish what runs, stop; raise TenancyError if it cannot start."""
-    await _require_isolation(settings)
-    app = create_app(settings)
+    await _require_database(settings)
+    with ExitStack() as stack:
+        metrics = None
+        if settings.metrics_port is not None:
+            metrics = Metrics(version=__version__, schema_version=head(Tree.WORKSPACE))
+            port = stack.enter_context(
+                serving_metrics(metrics.registry, host=settings.metrics_host, port=settings.metrics_port)
+            )
+            _LOG.info("metrics", host=settings.metrics_host, port=port)
+        await _serve(settings, listening, metrics, until=until, on_ready=on_ready)
+
+
+async def _serve(
+    settings: Settings,
+    listening: socket.socket,
+    metrics: Metrics | None,
+    *,
+    until: Callable[[], Coroutine[None, None, None]],
+    on_ready: Callable[[], None],
+) -> None:
+    stops = asyncio.Event()
+    app = create_app(settings, metrics=metrics, stopping=stops)
 
     @app.before_serving
     async def tell() -> None:
@@ -86,6 +118,8 @@ async def serve(
 
     async def stopped() -> None:
         await stopping
+        stops.set()
+        await asyncio.sleep(settings.drain_seconds)
 
     try:
         await hypercorn_serve(app, config, shutdown_trigger=stopped)
@@ -93,10 +127,48 @@ async def serve(
         stopping.cancel()
 
 
-async def _require_isolation(settings: Settings) -> None:
-    connection = await connect(settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL")
+async def wait_for_database(settings: Settings, seconds: float) -> None:
+    """Return as soon as the database can be served; raise TenancyError when it cannot after so many *seconds*.
+
+    What is waited for goes to the log, each time that it becomes something else.
+    """
+    until = time.monotonic() + seconds
+    told = None
+    while True:
+        try:
+            await _require_database(settings)
+        except (TenancyError, asyncpg.PostgresError) as error:
+            # Postgres's own errors: of a schema that is being migrated at this moment.
+            if time.monotonic() >= until:
+                raise TenancyError(f"Waited {seconds:g} s in vain. {first_line(error)}") from error
+            if told != first_line(error):
+                told = first_line(error)
+                _LOG.info("waiting", reason=told)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            return
+
+
+async def _require_database(settings: Settings) -> None:
+    """Raise TenancyError unless the database isolates the workspaces, and knows keys as this release asks for them."""
+    connection = await connect(
+        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
+    )
     try:
         await require_isolation(connection)
         await require_control(connection)
+        if settings.statement_cache_size:
+            await require_statement_cache(connection)
     finally:
         await connection.close()
+    pool = Pool(settings.service_database_url.get_secret_value(), size=1, statement_cache_size=0)
+    try:
+        await Gateway(pool).authenticate(PREFIX)
+    except DatabaseUnavailable as error:
+        raise TenancyError(f"SERVICE_DATABASE_URL: keys cannot be looked up just now ({error}).") from error
+    except (asyncpg.UndefinedObjectError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedColumnError) as error:
+        raise TenancyError(
+            f"The database is not at this release's schema ({first_line(error)}). Run: testorchestrator migrate"
+        ) from error
+    finally:
+        await pool.close()

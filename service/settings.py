@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import SettingsError
+
 _PREFIX = "TESTORCHESTRATOR_"
 SHORTEST_SECRET = 32
-
-
-class SettingsError(Exception):
-    """A setting is unknown or unusable; the text is one line."""
 
 
 class Settings(BaseSettings):
@@ -40,6 +38,8 @@ class Settings(BaseSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
     mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
+    #: Only commands that make workspaces use it: whether Citus places them.
+    citus: Literal["auto", "on", "off"] = "auto"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Origins of web pages that may call; programs send none.
@@ -67,7 +67,12 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: int = Field(default=60, ge=0)
     #: How many proxies stand before the service, each of which adds to X-Forwarded-For.
     trusted_proxies: int = Field(default=0, ge=0)
+    #: Between the signal to stop and the last accepted request: /readyz answers 503, so that a proxy turns away.
+    drain_seconds: float = Field(default=0, ge=0, le=300)
     shutdown_seconds: int = Field(default=10, ge=0)
+    #: Prometheus finds /metrics there, and on no other port; unset: nowhere; 0: any free one.
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
     log_format: Literal["json", "pretty"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -95,6 +100,14 @@ def link_settings() -> tuple[str, str | None, str | None]:
             f"Setting {_PREFIX}SECRET_KEY: give the service's, of {SHORTEST_SECRET} characters or more: it signs links."
         )
     return secret, base_domain, public_url
+
+
+def citus() -> str:
+    """Return whether Citus places new workspaces, for commands that need no other setting."""
+    wanted = (os.environ.get(f"{_PREFIX}CITUS") or "auto").lower()
+    if wanted not in {"auto", "on", "off"}:
+        raise SettingsError(f"Setting {_PREFIX}CITUS: use auto, on or off.")
+    return wanted
 
 
 def read_settings(**given: object) -> Settings:

@@ -66,6 +66,22 @@ async def list_workspaces(admin: asyncpg.Connection) -> list[Workspace]:
     return [Workspace(**row) for row in await admin.fetch(f"SELECT {_COLUMNS} FROM control.workspaces ORDER BY slug")]
 
 
+async def count_workspaces(connection: asyncpg.Connection) -> list[tuple[str, str, int]]:
+    """Return how many workspaces there are of each state and schema version; it needs to read those columns only."""
+    rows = await connection.fetch(
+        "SELECT state, schema_version, count(*) FROM control.workspaces GROUP BY state, schema_version"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def slugs_that_begin(admin: asyncpg.Connection, beginning: str, *, most: int = 100) -> list[str]:
+    """Return the first slugs that begin so."""
+    rows = await admin.fetch(
+        "SELECT slug FROM control.workspaces WHERE starts_with(slug, $1) ORDER BY slug LIMIT $2", beginning, most
+    )
+    return [row["slug"] for row in rows]
+
+
 async def set_state(admin: asyncpg.Connection, slug: str, state: str) -> None:
     """Make the workspace `active` or `suspended`; it holds from the next request on."""
     done = await admin.execute("UPDATE control.workspaces SET state = $2 WHERE slug = $1", slug, state)

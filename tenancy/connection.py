@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,11 @@ _CONNECT_SECONDS = 10
 
 @asynccontextmanager
 async def admin_connection(url: str, *, name: str = "DATABASE_URL") -> AsyncIterator[asyncpg.Connection]:
-    """Connect as the administrator: for operators and the command line, never for a request.
+    """Connect as the administrator: for operators and the command line, never for a request, nor through a pooler.
 
     What can be wrong with *url* raises a TenancyError that speaks of *name*, never of a password.
     """
-    connection = await connect(url, name=name)
+    connection = await connect(url, name=name, direct=True)
     try:
         yield connection
     finally:
@@ -48,10 +49,12 @@ async def connect(
     statement_cache_size: int = 100,
     login: Login | None = None,
     command_timeout: float | None = None,
+    direct: bool = False,
 ) -> asyncpg.Connection:
     """Return a new connection to *url*, whose server is recent enough; raise TenancyError within 10 seconds.
 
-    With *command_timeout*, in seconds, a query raises TimeoutError where the server does not answer at all.
+    With *command_timeout*, in seconds, a query raises TimeoutError where the server does not answer at all. With
+    *direct*, a pooler in between is refused.
     """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -61,6 +64,7 @@ async def connect(
                 login=login,
                 statement_cache_size=statement_cache_size,
                 command_timeout=command_timeout,
+                direct=direct,
             )
     except asyncpg.InvalidCatalogNameError as error:
         raise TenancyError(f"{name}: {first_line(error)}. Create it, or correct the name.") from error
@@ -87,7 +91,28 @@ async def connect(
         raise TenancyError(f"{name}: the server refuses the connection ({first_line(error)}).") from error
 
 
-async def _connect(url: str, *, name: str, login: Login | None, **options: Any) -> asyncpg.Connection:
+async def is_pooled(connection: asyncpg.Connection) -> bool:
+    """Tell whether a pooler is in between: the process id that it gives to a client is not that of the server."""
+    # Unnamed, since a name may be taken already by another client of the pooler's.
+    query = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return connection.get_server_pid() != await query.fetchval()  # type: ignore[no-any-return]
+
+
+async def require_statement_cache(connection: asyncpg.Connection) -> None:
+    """Raise TenancyError where prepared statements get lost on the way: in a pooler that does not know of them."""
+    name = f"testorchestrator_{secrets.token_hex(8)}"
+    async with connection.transaction():
+        probe = await connection.prepare("SELECT count(*) FROM pg_prepared_statements WHERE name = $1", name=name)
+        # A pooler that knows them gives them names of its own.
+        is_passed_on = await probe.fetchval(name)
+    if is_passed_on and await is_pooled(connection):
+        raise TenancyError(
+            "The pooler before the database does not keep prepared statements apart: set "
+            "TESTORCHESTRATOR_STATEMENT_CACHE_SIZE=0 (or use PgBouncer 1.21 with max_prepared_statements)."
+        )
+
+
+async def _connect(url: str, *, name: str, login: Login | None, direct: bool, **options: Any) -> asyncpg.Connection:
     as_role = {} if login is None else {"user": login.role, "password": login.password}
     connection = await asyncpg.connect(url, **options, **as_role)
     if login is not None:
@@ -95,6 +120,8 @@ async def _connect(url: str, *, name: str, login: Login | None, **options: Any) 
         connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
     try:
         _check_version(connection, name=name)
+        if direct:
+            await _require_direct(connection, name=name)
         await _learn_types(connection, name=name)
     except BaseException:
         connection.terminate()
@@ -110,17 +137,27 @@ def _check_version(connection: asyncpg.Connection, *, name: str) -> None:
         )
 
 
+async def _require_direct(connection: asyncpg.Connection, *, name: str) -> None:
+    if await is_pooled(connection):
+        raise TenancyError(
+            f"{name} leads to a connection pooler, which administrators' commands cannot go through: "
+            "give the server's own address, or set DATABASE_DIRECT_URL to it."
+        )
+
+
 async def _learn_types(connection: asyncpg.Connection, *, name: str) -> None:
     """Make asyncpg look up the types that the queries use while it still may: in a workspace, set_config is refused."""
     try:
-        for kind in ("json", "jsonb"):
-            await connection.set_type_codec(
-                kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+        # The driver switches jit off meanwhile and on again, which a pooler could do on two different servers.
+        async with connection.transaction():
+            for kind in ("json", "jsonb"):
+                await connection.set_type_codec(
+                    kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+                )
+            await connection.prepare(
+                "SELECT $1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::boolean[], $6::date[], "
+                "$7::timestamptz[], $8::jsonb[], $9::varchar[], $10::numeric[]"
             )
-        await connection.prepare(
-            "SELECT $1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::boolean[], $6::date[], "
-            "$7::timestamptz[], $8::jsonb[], $9::varchar[], $10::numeric[]"
-        )
     except asyncpg.InsufficientPrivilegeError as error:
         raise TenancyError(
             f"{name}: {first_line(error)}. The login must be a superuser, or the service's own after a migrate."

@@ -97,6 +97,10 @@ _CHECKS = (
     JOIN pg_roles r ON r.oid = m.roleid
     CROSS JOIN LATERAL (VALUES
         (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication, 'has special powers'),
+        -- In strict mode it may, and where Citus asks other servers as this role.
+        (r.rolcanlogin AND to_regnamespace(r.rolname::text) IS NOT NULL
+            AND NOT EXISTS (SELECT FROM pg_auth_members s WHERE s.member = r.oid AND s.roleid = to_regrole('{STRICT}'))
+            AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus'), 'may log in'),
         (EXISTS (SELECT FROM pg_auth_members up
                  WHERE up.member = r.oid AND (up.roleid <> to_regrole('{STRICT}') OR up.set_option OR up.admin_option)),
             'is a member of another role'),

@@ -9,6 +9,7 @@ import asyncpg
 
 from migrations.trees import Tree, head, known, statements
 from tenancy.catalog import list_workspaces
+from tenancy.citus import Sharding
 from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
 from tenancy.release import compatible_from
@@ -32,6 +33,7 @@ async def migrate(
     *,
     app_password: str | None = None,
     strict: StrictLogins | None = None,
+    sharding: Sharding = Sharding.AUTO,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Bring everything to this release's schema and return how many workspaces had to move.
@@ -40,7 +42,7 @@ async def migrate(
     Run again, it changes nothing.
     Raises TenancyError, naming them, for workspaces that could not be moved; the others are.
     """
-    await prepare_database(admin, app_password=app_password)
+    await prepare_database(admin, app_password=app_password, sharding=sharding)
     await _migrate_control(admin)
     workspaces = await list_workspaces(admin)
     if strict is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,23 @@ class _Lent:
     requests: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUsage:
+    """How a pool is used now (*in_use*, *idle*, *waiting*), and since it was made.
+
+    *refused* are those who waited in vain, *failed* the connections that could not be made.
+    """
+
+    size: int
+    in_use: int
+    idle: int
+    waiting: int
+    waits: int
+    waited_seconds: float
+    refused: int
+    failed: int
+
+
 class Pool:
     """At most *size* connections to *url*.
 
@@ -62,6 +80,8 @@ class Pool:
         # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._lent = 0
+        self._waiting = self._waits = self._refused = self._failed = 0
+        self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
         self._awaited: defaultdict[str | None, list[asyncio.Future[_Lent]]] = defaultdict(list)
         self._wait_seconds = wait_seconds
@@ -102,6 +122,20 @@ class Pool:
             self._lent -= 1
             self._free.release()
 
+    @property
+    def usage(self) -> PoolUsage:
+        """How busy the pool is, for metrics."""
+        return PoolUsage(
+            size=self._size,
+            in_use=self._lent,
+            idle=len(self._idle),
+            waiting=self._waiting,
+            waits=self._waits,
+            waited_seconds=self._waited_seconds,
+            refused=self._refused,
+            failed=self._failed,
+        )
+
     async def close(self) -> None:
         """Close the idle connections, and any lent one when it comes back."""
         self._closed = True
@@ -116,11 +150,18 @@ class Pool:
             # It returns at once, and a timer would cost more than all the rest here.
             await permits.acquire()
             return
+        self._waits += 1
+        self._waiting += 1
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await permits.acquire()
         except TimeoutError as error:
+            self._refused += 1
             raise DatabaseUnavailable("no connection came free in time") from error
+        finally:
+            self._waiting -= 1
+            self._waited_seconds += time.monotonic() - began
 
     def _pick(self, workspace: str | None) -> _Lent | None:
         while self._idle:
@@ -186,6 +227,7 @@ class Pool:
                 )
             )
         except TenancyError as error:
+            self._failed += 1
             raise DatabaseUnavailable(str(error)) from error
         finally:
             self._opening.release()

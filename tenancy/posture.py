@@ -20,6 +20,7 @@ from tenancy.posture_queries import (
     COMPARISONS,
     DRIFT,
     EVERYBODY,
+    EXTENSIONS,
     FIXED,
     MEMBERSHIPS,
     MIGRATE,
@@ -125,7 +126,8 @@ async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None 
                 "ORDER BY array_position($1::text[], name)",
                 list(_SETTINGS),
             )
-        },
+        }
+        | {f"extension {row['extname']}": row["extversion"] for row in await admin.fetch(EXTENSIONS)},
         roles=await _rows(admin, ROLES),
         memberships=await _rows(admin, MEMBERSHIPS),
         everybody=await _rows(admin, EVERYBODY),

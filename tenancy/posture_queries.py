@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenancy.roles import APP, CONTROL, OWNER, SET_CONFIG, STRICT, WITHHELD
+from tenancy.roles import APP, CONTROL, MONITOR, OWNER, SET_CONFIG, STRICT, WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,8 @@ WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
 GROUP BY p.oid ORDER BY 1
 """
 
+EXTENSIONS = "SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname"
+
 SUPERUSERS = """
 SELECT r.rolname::text AS role, r.rolcanlogin AS login,
     (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid AND a.pid <> pg_backend_pid()
@@ -90,14 +92,21 @@ SELECT r.rolname::text AS role, r.rolcanlogin AS login,
 FROM pg_roles r WHERE r.rolsuper ORDER BY r.rolname
 """
 
-# Each query returns what differs, what mends it, and the workspace that it is in, if it is in one.
+# Each query returns what differs, what mends it, and the workspace that it is in, if it is in one. Citus asks other
+# servers as workspaces' roles and their owner: these may log in there, without a password, so that nobody else does.
 COMPARISONS = (
     f"""
     WITH {_OURS}
     SELECT format('%s %s', o.who, found.what) AS what,
         CASE o.rolname WHEN '{APP}' THEN '{MIGRATE}' ELSE format('ALTER ROLE %I %s', o.rolname, found.mend) END AS mend,
         o.slug
-    FROM ours o JOIN pg_roles r ON r.oid = o.oid
+    FROM ours o JOIN pg_authid r ON r.oid = o.oid
+    CROSS JOIN LATERAL (
+        SELECT r.rolname = '{OWNER}' OR r.rolname {_IS_WORKSPACE} AS is_asked_as,
+            EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS has_citus,
+            EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles s ON s.oid = a.roleid AND s.rolname = '{STRICT}'
+                    WHERE a.member = r.oid AND r.rolname {_IS_WORKSPACE}) AS is_strict
+    ) AS known
     CROSS JOIN LATERAL (VALUES
         (r.rolsuper, 'is a superuser', 'NOSUPERUSER'),
         (r.rolbypassrls, 'is exempt from row security', 'NOBYPASSRLS'),
@@ -105,9 +114,10 @@ COMPARISONS = (
         (r.rolcreatedb, 'may make databases', 'NOCREATEDB'),
         (r.rolreplication, 'may replicate', 'NOREPLICATION'),
         (r.rolinherit AND r.rolname = '{APP}', 'inherits by default', 'NOINHERIT'),
-        (r.rolcanlogin AND r.rolname <> '{APP}' AND NOT EXISTS (
-            SELECT FROM pg_auth_members a JOIN pg_roles s ON s.oid = a.roleid AND s.rolname = '{STRICT}'
-            WHERE a.member = r.oid AND r.rolname {_IS_WORKSPACE}), 'may log in', 'NOLOGIN')
+        (r.rolcanlogin AND r.rolname <> '{APP}' AND NOT is_strict AND NOT (is_asked_as AND has_citus), 'may log in',
+            'NOLOGIN'),
+        (r.rolcanlogin AND NOT is_strict AND is_asked_as AND has_citus AND r.rolpassword IS NOT NULL, 'has a password',
+            'PASSWORD NULL')
     ) AS found (present, what, mend)
     WHERE found.present
     ORDER BY o.rolname
@@ -357,6 +367,8 @@ SELECT format('%s has %s on %s', CASE g.grantee WHEN 0 THEN 'everybody' WHEN k.r
         CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END), k.slug
 FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
 WHERE NOT (g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}')))
+    AND NOT (k.tree = 'control' AND k.kind = 'SCHEMA' AND g.privilege_type = 'USAGE' AND NOT g.is_grantable
+        AND g.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
 SELECT format('%s may grant %s on %s to others', k.who, g.privilege_type, k.called),
     format('REVOKE GRANT OPTION FOR %s ON %s FROM %s', g.privilege_type, k.in_sql, g.grantee::regrole), k.slug
@@ -368,6 +380,8 @@ SELECT format('%s has %s on the column %I of %I', CASE c.grantee WHEN 0 THEN 'ev
     format('REVOKE %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, s.nspname, c.relname,
         CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE c.grantee::regrole::text END), s.slug
 FROM columns c JOIN space s ON s.oid = c.space
+WHERE NOT (s.tree = 'control' AND c.relname = 'workspaces' AND c.attname IN ('state', 'schema_version')
+    AND c.privilege_type = 'SELECT' AND c.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
 SELECT format('%s lacks %s on %s', k.who, needed, k.called),
     format('GRANT %s ON %s TO %s', needed, k.in_sql, k.role::regrole), k.slug

@@ -12,6 +12,7 @@ import migrations.workspace
 from migrations.trees import Tree, head, statements
 from migrations.workspace.tables import metadata
 from tenancy.catalog import Workspace, check_line, check_slug, note_operation
+from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
 from tenancy.release import compatible_from
 from tenancy.roles import APP, OWNER
@@ -33,16 +34,17 @@ async def create_workspace(
     slug: str,
     name: str,
     reserved: bool = False,
+    sharding: Sharding = Sharding.AUTO,
     populate: Callable[[WorkspaceConnection], Awaitable[None]] | None = None,
 ) -> Workspace:
     """Create the workspace with the seeds of a new one, and with what *populate* adds as the workspace's own role.
 
-    Only with *reserved* may the slug be one that is kept from customers.
+    Only with *reserved* may the slug be one that is kept from customers. *sharding* tells whether Citus places it.
     """
     if not reserved:
         check_slug(slug)
     async with admin.transaction():
-        workspace = await make_schema(admin, slug=slug, name=name)
+        workspace = await make_schema(admin, slug=slug, name=name, sharding=sharding)
         for statement in (*privileges(workspace.schema_name), *_seeds()):
             await admin.execute(statement)
         # Not left to the end of the transaction, which may be the caller's.
@@ -54,7 +56,9 @@ async def create_workspace(
     return workspace
 
 
-async def make_schema(admin: asyncpg.Connection, *, slug: str, name: str, revision: str = "head") -> Workspace:
+async def make_schema(
+    admin: asyncpg.Connection, *, slug: str, name: str, revision: str = "head", sharding: Sharding = Sharding.AUTO
+) -> Workspace:
     """Register a workspace and make its role and its empty tables of *revision*, within the open transaction.
 
     Afterwards the role is the owner's and the search_path the workspace's.
@@ -63,8 +67,12 @@ async def make_schema(admin: asyncpg.Connection, *, slug: str, name: str, revisi
     # Opaque, because every role of the cluster can read the names of schemas and roles.
     schema_name = "w_" + base64.b32encode(secrets.token_bytes(10)).decode().lower()
     workspace = await _register(admin, slug=slug, name=name, schema_name=schema_name)
-    await admin.execute(f"CREATE ROLE {schema_name} NOLOGIN")
+    is_sharded = await is_sharding(admin, sharding)
+    await admin.execute(f"CREATE ROLE {schema_name} {'LOGIN' if is_sharded else 'NOLOGIN'}")
     await admin.execute(f"GRANT {schema_name} TO {APP} WITH INHERIT FALSE, SET TRUE")
+    if is_sharded:
+        await admin.execute("SET LOCAL citus.enable_schema_based_sharding = on")
+    # Schema and tables under one role, which is one connection to the server where Citus puts them.
     await admin.execute(f"SET LOCAL ROLE {OWNER}")
     await admin.execute(f"CREATE SCHEMA {schema_name}")
     await admin.execute(f"SET LOCAL search_path = {schema_name}, pg_temp")

@@ -50,5 +50,5 @@ def compatible_from(revision: str) -> str:
 async def require_control(connection: asyncpg.Connection) -> None:
     """Raise TenancyError unless the control schema has what this release asks of it; any login may ask."""
     # The login may not read the revision, so the newest of the functions that it calls has to speak for it.
-    if not await connection.fetchval("SELECT to_regprocedure('control.authenticate_key(bytea)') IS NOT NULL"):
+    if not await connection.fetchval("SELECT to_regprocedure('control.find_workspace(text,bigint,text)') IS NOT NULL"):
         raise TenancyError("The database is older than this release: run testorchestrator migrate first.")

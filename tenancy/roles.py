@@ -18,6 +18,7 @@ import unicodedata
 
 import asyncpg
 
+from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
 
 APP = "testorchestrator_app"
@@ -26,6 +27,8 @@ CONTROL = "testorchestrator_control"
 #: In strict mode workspaces' roles are members of it: it may connect, and nothing else. Rights of its own on the
 #: database for each of them would make a list that every connection has to read.
 STRICT = "testorchestrator_strict"
+#: Where an operator has made it, the login of the exporter: it may count workspaces, see docs/operations.md.
+MONITOR = "testorchestrator_monitor"
 
 _CREATE = {APP: "LOGIN", OWNER: "NOLOGIN", CONTROL: "NOLOGIN", STRICT: "NOLOGIN"}
 _RIGHTLESS = "NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
@@ -41,11 +44,13 @@ WITHHELD = (
 _LOCK_SECONDS = 30
 
 
-async def prepare_database(admin: asyncpg.Connection, *, app_password: str | None = None) -> None:
+async def prepare_database(
+    admin: asyncpg.Connection, *, app_password: str | None = None, sharding: Sharding = Sharding.AUTO
+) -> None:
     """Make the roles, the control schema and the revokes; run again, it puts right what was changed by hand.
 
     *admin* must be a superuser, since only one can take rights on pg_catalog's functions from PUBLIC.
-    With *app_password*, it becomes the service login's password.
+    With *app_password*, it becomes the service login's password. Where Citus places workspaces, their owner can log in.
     """
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         raise TenancyError(
@@ -58,6 +63,8 @@ async def prepare_database(admin: asyncpg.Connection, *, app_password: str | Non
         for role, options in _CREATE.items():
             if role not in existing:
                 await admin.execute(f"CREATE ROLE {role} {options}")
+        if await is_sharding(admin, sharding):
+            await admin.execute(f"ALTER ROLE {OWNER} LOGIN")
         await admin.execute(f"ALTER ROLE {APP} {_RIGHTLESS}")
         # For what it does outside of workspaces, which have limits of their own: look keys up.
         await admin.execute(f"ALTER ROLE {APP} SET statement_timeout = '10s'")

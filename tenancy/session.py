@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tenancy.errors import DatabaseUnavailable, StatementRefused
+from tenancy.errors import DatabaseUnavailable, StatementRefused, error_class
 from tenancy.keys import hash_key
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class Gateway:
         self._pool = pool
         self._workspaces = workspaces or pool
         self._is_strict = workspaces is not None
+        #: How many requests ended in an error of the database, by its class; the pools count failed connections.
+        self.errors: Counter[str] = Counter()
         self._limits = (
             f"SET LOCAL statement_timeout = {statement_timeout_ms:d}; SET LOCAL lock_timeout = {lock_timeout_ms:d}; "
             f"SET LOCAL timezone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = {2 * statement_timeout_ms:d}"
@@ -138,8 +141,12 @@ class Gateway:
                 with _telling_loss(connection):
                     yield connection
             except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
+                self._count(error)
                 # The login's own time limits: somebody works on those tables.
                 raise DatabaseUnavailable(type(error).__name__) from error
+            except BaseException as error:
+                self._count(error)
+                raise
 
     async def _authenticate(self, connection: asyncpg.Connection, key_hash: bytes) -> Identity | None:
         row = await connection.fetchrow(
@@ -175,9 +182,14 @@ class Gateway:
                     with _facade(connection) as facade:
                         yield facade
                     await _end(connection, rollback_only=facade.rollback_only)
-            except BaseException:
+            except BaseException as error:
+                self._count(error)
                 await _roll_back(connection)
                 raise
+
+    def _count(self, error: BaseException) -> None:
+        if kind := error_class(error):
+            self.errors[kind] += 1
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from tenancy.migrate import migrate
 from tenancy.provision import create_workspace
 from tenancy.roles import APP
 from tenancy.strict import StrictLogins, open_logins
+from tests.pgbouncer import WITHOUT_PREPARED, pgbouncer
 
 if TYPE_CHECKING:
     from tenancy.catalog import Workspace
@@ -43,6 +44,8 @@ TABLE = "table: "
 _KEPT_SECONDS = 60
 # With TEST_STRICT=1 the world's workspaces are entered by logins of their own.
 STRICT = os.environ.get("TEST_STRICT") == "1"
+# With TEST_PGBOUNCER=1 the service reaches the database through PgBouncer in transaction mode.
+PGBOUNCER = os.environ.get("TEST_PGBOUNCER") == "1"
 STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
 # What a shell runs in the background starts with it ignored, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -331,8 +334,13 @@ def serving(service_url: str, **settings: Any):
 async def world(postgres):
     """The service with the workspaces acme and globex."""
     async with new_database(postgres) as (name, connection):
-        strict = {"strict_secret": STRICT_LOGINS.secret} if STRICT else {}
-        with serving(postgres.dsn(user=APP, database=name), **strict) as (host, port):
+        settings = {"strict_secret": STRICT_LOGINS.secret} if STRICT else {}
+        service_url = postgres.dsn(user=APP, database=name)
+        with ExitStack() as stack:
+            if PGBOUNCER:
+                bouncer = stack.enter_context(pgbouncer(postgres))
+                service_url, settings = bouncer.dsn(database=name), settings | WITHOUT_PREPARED
+            host, port = stack.enter_context(serving(service_url, **settings))
             acme = await make_tenant(connection, "acme", host=host, port=port)
             globex = await make_tenant(connection, "globex", host=host, port=port)
             # Workspaces number their objects apart; far apart here, so that a foreign id is never one of ours too.

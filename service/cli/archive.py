@@ -11,8 +11,9 @@ import asyncpg
 import typer
 from rich.progress import Progress
 
-from service.cli.console import AsJson, database_url, notes, print_json, results, run, strict_logins
-from service.cli.up import DEMO
+from service.cli.completion import complete_workspace
+from service.cli.console import AsJson, Slug, database_url, notes, print_json, results, run, sharding, strict_logins
+from service.demo import DEMO
 from tenancy import archive as archives
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError, first_line
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tenancy.archive import Manifest
     from tenancy.catalog import Workspace
 
-Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
 File = Annotated[Path, typer.Argument(help="The archive.", dir_okay=False)]
 DisplayName = Annotated[str | None, typer.Option("--name", help="Display name of the new workspace.")]
 MostGigabytes = Annotated[
@@ -93,6 +93,7 @@ def restore(
     Example: testorchestrator workspace restore /backups/acme.zip --slug acme-before-the-accident
     """
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> tuple[Manifest, Workspace]:
         async with admin_connection(database_url()) as admin:
@@ -108,6 +109,7 @@ def restore(
                     with_keys=not without_keys,
                     reserved=frozenset({DEMO}),
                     strict=logins,
+                    sharding=placing,
                     progress=progress,
                 )
                 return archive.manifest, made
@@ -139,11 +141,14 @@ def clone(
     Example: testorchestrator workspace clone acme acme-trial --name "Acme, to try things out"
     """
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> Workspace:
         async with admin_connection(database_url()) as admin:
             with _shown() as progress:
-                return await archives.clone(admin, slug, new_slug, name=name, strict=logins, progress=progress)
+                return await archives.clone(
+                    admin, slug, new_slug, name=name, strict=logins, sharding=placing, progress=progress
+                )
 
     with _in_one_line():
         made = run(work())
@@ -161,7 +166,11 @@ def verify(
     file: File,
     against: Annotated[
         str | None,
-        typer.Option(metavar="WORKSPACE", help="Compare it with this workspace too, table by table (DATABASE_URL)."),
+        typer.Option(
+            metavar="WORKSPACE",
+            help="Compare it with this workspace too, table by table (DATABASE_URL).",
+            autocompletion=complete_workspace,
+        ),
     ] = None,
     max_gigabytes: MostGigabytes = None,
     as_json: AsJson = False,

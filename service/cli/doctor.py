@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.cli.console import AsJson, database_url, fail, print_json, results, run
-from tenancy.connection import admin_connection
+from tenancy.connection import admin_connection, connect
 from tenancy.errors import TenancyError, first_line
 from tenancy.posture import Finding, Posture, look
 
@@ -24,10 +24,13 @@ _WEAK, _BLIND = 1, 2
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show how the database of DATABASE_URL isolates the workspaces, what is weak in it, and what mends that.
+    """Show how the database isolates the workspaces, what is weak in it, and what mends that.
 
-    It changes nothing. With SERVICE_DATABASE_URL set too, it looks through the service's own login as well.
+    It looks at the database of DATABASE_URL and changes nothing. With SERVICE_DATABASE_URL set too, it looks through
+    the service's own login as well.
     Exit code 0: sound; 1: something is weak; 2: it could not look.
+
+    Example: testorchestrator doctor
     """
     try:
         posture = run(_look())
@@ -50,7 +53,8 @@ async def _look() -> Posture:
         admin = await stack.enter_async_context(admin_connection(database_url()))
         service = None
         if url := os.environ.get("SERVICE_DATABASE_URL"):
-            service = await stack.enter_async_context(admin_connection(url, name="SERVICE_DATABASE_URL"))
+            service = await connect(url, name="SERVICE_DATABASE_URL", statement_cache_size=0)
+            stack.push_async_callback(service.close)
         return await look(admin, service=service)
 
 

@@ -9,25 +9,28 @@ import asyncpg
 import typer
 from rich.table import Table
 
-from service.cli.console import AsJson, InWorkspace, database_url, print_json, results, run
+from service.cli.console import AsJson, InWorkspace, Slug, database_url, print_json, results, run
 from service.domain.user_states import emails_of_users, keep_user_state
 from tenancy import catalog, keys
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
 from tenancy.session import as_workspace
 
-key = typer.Typer(help="Create, list and revoke API keys (DATABASE_URL: the administrator's).", no_args_is_help=True)
+key = typer.Typer(help="Create, list and revoke API keys. (DATABASE_URL: the administrator's.)", no_args_is_help=True)
 
 
 @key.command("create")
 def create_key(
-    slug: Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")],
+    slug: Slug,
     email: Annotated[str, typer.Option(help="The user whom the key acts as.")],
     label: Annotated[str, typer.Option(help="What the key is for.")] = "Command line",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Default: it does not expire.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an API key for a user and print it: it is shown only here."""
+    """Create an API key for a user and print it: it is shown only here.
+
+    Example: testorchestrator key create acme --email ann@acme.example --label "Claude Code" --expires-in-days 90
+    """
 
     async def work() -> str:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -47,7 +50,10 @@ def list_keys(
     email: Annotated[str | None, typer.Option("--user", help="Only the keys of the user with this e-mail.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere."""
+    """List a workspace's keys: their labels, first characters and states. The keys themselves are stored nowhere.
+
+    Example: testorchestrator key list --workspace acme --user ann@acme.example
+    """
 
     async def work() -> list[dict[str, Any]]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -78,7 +84,10 @@ def revoke_key(
     key_id: Annotated[int, typer.Argument(help="The key's id, as key list shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key for good: its very next request is refused."""
+    """Revoke a key for good: its very next request is refused.
+
+    Example: testorchestrator key revoke --workspace acme 17
+    """
 
     async def work() -> bool:
         async with admin_connection(database_url()) as admin, admin.transaction():

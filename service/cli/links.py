@@ -8,8 +8,8 @@ import typer
 
 from service.cli.console import AsJson, InWorkspace, database_url, print_json, results, run
 from service.domain.visitors import active_user
+from service.errors import SettingsError
 from service.links import LIFETIMES, Link, Purpose, Signer, link_address, workspace_address
-from service.settings import SettingsError, link_settings
 from tenancy import accounts, catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
@@ -43,6 +43,8 @@ def reset_password(email: Email, slug: InWorkspace, as_json: AsJson = False) -> 
 
 
 def _print_link(purpose: Purpose, slug: str, email: str, *, as_json: bool) -> None:
+    from service.settings import link_settings
+
     secret_key, base_domain, public_url = link_settings()
     workspace = workspace_address(slug, base_domain=base_domain, public_url=public_url)
     if workspace is None:

@@ -1,4 +1,4 @@
-"""Commands for operators: serve, migrate, and those for workspaces."""
+"""Commands for operators: migrate, and those for workspaces."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import os
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-import structlog
 import typer
 from rich.progress import Progress
 
 from migrations.trees import Tree, head
-from service.cli.console import AsJson, database_url, notes, print_json, results, run, strict_logins
+from service.cli.console import AsJson, Slug, database_url, notes, print_json, results, run, sharding, strict_logins
 from service.cli.keys import new_key
 from service.domain.users import add_user
-from service.logs import configure_logging
-from service.server import listen
-from service.server import serve as serve_until_stopped
-from service.settings import read_settings
 from tenancy import catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
@@ -26,28 +21,11 @@ from tenancy.provision import create_workspace
 from tenancy.session import WorkspaceConnection
 from tenancy.strict import open_logins
 
-Slug = Annotated[str, typer.Argument(metavar="WORKSPACE", help="The workspace's name.")]
-
 workspace = typer.Typer(
-    help="Create, list, suspend and resume workspaces (DATABASE_URL: the administrator's).", no_args_is_help=True
+    help="Create, list, suspend and resume workspaces; back up, restore and clone one. (DATABASE_URL: the "
+    "administrator's.)",
+    no_args_is_help=True,
 )
-
-
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one. Default: 8520.")] = None,
-) -> None:
-    """Serve POST /mcp over the database of SERVICE_DATABASE_URL (the login testorchestrator_app)."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = read_settings(**given)
-    configure_logging(form=settings.log_format, level=settings.log_level)
-    listening = listen(settings.host, settings.port)
-    host, port, *_ = listening.getsockname()
-
-    def ready() -> None:
-        structlog.get_logger().info("serving", host=host, port=port)
-
-    run(serve_until_stopped(settings, listening, on_ready=ready))
 
 
 def migrate() -> None:
@@ -55,10 +33,13 @@ def migrate() -> None:
 
     With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it. With
     TESTORCHESTRATOR_STRICT_SECRET, the workspaces' roles can log in afterwards (strict mode).
+
+    Example: testorchestrator migrate
     """
     service_url = urlsplit(os.environ.get("SERVICE_DATABASE_URL", ""))
     password = None if service_url.password is None else unquote(service_url.password)
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> int:
         async with admin_connection(database_url()) as admin:
@@ -68,6 +49,7 @@ def migrate() -> None:
                     admin,
                     app_password=password,
                     strict=logins,
+                    sharding=placing,
                     progress=lambda done, total: progress.update(task, completed=done, total=total),
                 )
 
@@ -83,8 +65,12 @@ def create(
     name: Annotated[str | None, typer.Option(help="Display name. Default: the slug.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a workspace with its first user, and print a key of that user: it is shown only here."""
+    """Create a workspace with its first user, and print a key of that user: it is shown only here.
+
+    Example: testorchestrator workspace create acme --admin-email ann@acme.example --admin-name "Ann Lee"
+    """
     logins = strict_logins()
+    placing = sharding()
 
     async def work() -> tuple[catalog.Workspace, str]:
         async with admin_connection(database_url()) as admin, admin.transaction():
@@ -92,7 +78,7 @@ def create(
             async def populate(connection: WorkspaceConnection) -> None:
                 await add_user(connection, email=admin_email, name=admin_name, access_level="TENANT_ADMIN", role="Lead")
 
-            made = await create_workspace(admin, slug=slug, name=name or slug, populate=populate)
+            made = await create_workspace(admin, slug=slug, name=name or slug, sharding=placing, populate=populate)
             if logins is not None:
                 await open_logins(admin, logins, [made.schema_name])
             return made, await new_key(admin, made, admin_email, label="First key")
@@ -108,7 +94,10 @@ def create(
 
 @workspace.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List all workspaces."""
+    """List all workspaces.
+
+    Example: testorchestrator workspace list --json
+    """
 
     async def work() -> list[catalog.Workspace]:
         async with admin_connection(database_url()) as admin:
@@ -123,13 +112,19 @@ def list_all(as_json: AsJson = False) -> None:
 
 @workspace.command("suspend")
 def suspend(slug: Slug, as_json: AsJson = False) -> None:
-    """Refuse all keys of a workspace from their next request on; nothing is deleted."""
+    """Refuse all keys of a workspace from their next request on; nothing is deleted.
+
+    Example: testorchestrator workspace suspend acme
+    """
     _set_state(slug, "suspended", as_json=as_json)
 
 
 @workspace.command("resume")
 def resume(slug: Slug, as_json: AsJson = False) -> None:
-    """Let the keys of a suspended workspace work again."""
+    """Let the keys of a suspended workspace work again.
+
+    Example: testorchestrator workspace resume acme
+    """
     _set_state(slug, "active", as_json=as_json)
 
 

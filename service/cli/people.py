@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from service.domain.work import Document, Work
 
 user = typer.Typer(
-    help="Create, change, show, deactivate and activate users (DATABASE_URL: the administrator's).",
+    help="Create, invite, change, show, deactivate and activate users (DATABASE_URL: the administrator's).",
     no_args_is_help=True,
 )
 group = typer.Typer(

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from service.cli.console import AsJson, notes, print_json, results, run
 from service.cli.keys import new_key
+from service.demo import DEMO
 from service.demo.load import DEMO_NAME, demo_owner_email, populate_demo
 from service.domain.passwords import hash_password, is_password
 from service.domain.visitors import active_user
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     import asyncpg
 
 DEFAULT_PORT = 8520
-DEMO = "demo"
 
 
 def up(
@@ -50,6 +50,8 @@ def up(
     """Start everything: PostgreSQL, a demo workspace with a key, and POST /mcp. Ctrl-C stops it.
 
     With DATABASE_URL set (a superuser's URL, PostgreSQL 16 or later), that server is used instead of our own.
+
+    Example: testorchestrator up --port 8520
     """
     folder = data or Path(platformdirs.user_data_dir("testorchestrator", appauthor=False))
     listening = listen("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""One event of the log for each request to the endpoint: who called what, how it ended, how long it took.
+"""One event of the log, and of the metrics, for each request: who called what, how it ended, how long it took.
 
 Never what was sent or answered: names that a client makes up, of methods and tools, are not repeated either.
 """
@@ -44,6 +44,7 @@ class Entry:
     outcome: str = "ok"
     code: str | int | None = None
     status: int | None = None
+    authentication_seconds: float | None = None
     bytes_in: int = 0
     bytes_out: int = 0
 
@@ -63,10 +64,15 @@ class Entry:
 
 
 class CallLog(Generic[Caller]):
-    """Writes entries. *identify* tells what is logged of a caller."""
+    """Writes entries. *identify* tells what is logged of a caller; *observe* gets each entry, and its seconds."""
 
-    def __init__(self, identify: Callable[[Caller], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        identify: Callable[[Caller], Mapping[str, int]],
+        observe: Callable[[Entry, float], None] | None = None,
+    ) -> None:
         self._identify = identify
+        self._observe = observe
 
     def begin(self) -> None:
         """Give the request its id, which every event of the log then carries."""
@@ -74,9 +80,12 @@ class CallLog(Generic[Caller]):
 
     def write(self, entry: Entry) -> None:
         """Log the request."""
+        seconds = time.perf_counter() - entry.began
+        if self._observe is not None:
+            self._observe(entry, seconds)
         fields: dict[str, Any] = {
             "outcome": entry.outcome,
-            "duration_ms": round((time.perf_counter() - entry.began) * 1000, 2),
+            "duration_ms": round(seconds * 1000, 2),
             "bytes_in": entry.bytes_in,
             "bytes_out": entry.bytes_out,
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -234,7 +235,9 @@ class Endpoint(Generic[Caller]):
         if key and self._is_well_formed(key):
             try:
                 attempt = self._throttle.admit(key, address)
+                began = time.perf_counter()
                 entry.caller = caller = await self._application.authenticate(key)
+                entry.authentication_seconds = time.perf_counter() - began
             except TooMany as too_many:
                 entry.address = address()
                 body = error_body(INVALID_REQUEST, too_many.message)

@@ -2,6 +2,7 @@
 
 One REPEATABLE READ transaction sees one moment. The one lock that it takes is on Alembic's version table, which no
 request touches: a migration changes tables in ways that an older snapshot does not see, so it waits, or tries later.
+Only where Citus has the workspace on another server do those who write wait.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tenancy.archive.container import ArchiveWriter, open_archive, silent
 from tenancy.archive.manifest import KEYS_MEMBER, Content, Manifest, Origin, TableContent
 from tenancy.archive.shape import CANONICAL, Shape, TableShape, copy_out, described, read_shape, sequence_value
 from tenancy.catalog import find_workspace
+from tenancy.citus import has_citus
 from tenancy.errors import TenancyError
+from tenancy.placement import placement
 from tenancy.roles import OWNER
 
 if TYPE_CHECKING:
@@ -162,6 +165,7 @@ async def _snapshot(admin: asyncpg.Connection, slug: str) -> AsyncIterator[_Snap
     found = await find_workspace(admin, slug)
     if found is None:
         raise TenancyError(f"There is no workspace {slug!r}: see testorchestrator workspace list.")
+    is_elsewhere = await has_citus(admin) and (await placement(admin, slug)).node is not None
     async with admin.transaction(isolation="repeatable_read", readonly=True):
         await admin.execute(CANONICAL)
         await admin.execute(f"SET LOCAL ROLE {OWNER}; SET LOCAL search_path = {found.schema_name}, pg_temp")
@@ -178,10 +182,14 @@ async def _snapshot(admin: asyncpg.Connection, slug: str) -> AsyncIterator[_Snap
                 f"Workspace {slug} is at schema revision {revision}, which this release does not know: "
                 "run a newer release."
             )
+        shape = await read_shape(admin, found.schema_name)
+        if is_elsewhere:
+            # Citus reads on another server at READ COMMITTED: there it is one moment if nobody writes meanwhile.
+            await admin.execute(f"LOCK TABLE {', '.join(shape.tables)} IN SHARE MODE")
         yield _Snapshot(
             workspace=found,
             revision=revision,
-            shape=await read_shape(admin, found.schema_name),
+            shape=shape,
             taken_at=(await admin.fetchval("SELECT date_trunc('second', now())")).astimezone(dt.UTC),
         )
 

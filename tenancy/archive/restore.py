@@ -17,6 +17,7 @@ from tenancy.archive.container import open_archive, silent
 from tenancy.archive.manifest import KEYS_MEMBER, ArchiveRefused
 from tenancy.archive.shape import CANONICAL, read_shape, sequence_value
 from tenancy.catalog import check_slug, note_operation, set_state
+from tenancy.citus import Sharding
 from tenancy.errors import TenancyError
 from tenancy.provision import make_schema, privileges
 from tenancy.strict import open_logins
@@ -40,6 +41,7 @@ async def restore(
     with_keys: bool = True,
     reserved: frozenset[str] = frozenset(),
     strict: StrictLogins | None = None,
+    sharding: Sharding = Sharding.AUTO,
     progress: Progress = silent,
 ) -> Workspace:
     """Make the archive's workspace, under its own slug and name or those given, and with its keys if it has them.
@@ -56,7 +58,11 @@ async def restore(
     async with admin.transaction():
         await admin.execute(CANONICAL)
         workspace = await make_schema(
-            admin, slug=slug, name=name or manifest.workspace.name, revision=manifest.schema_revision
+            admin,
+            slug=slug,
+            name=name or manifest.workspace.name,
+            revision=manifest.schema_revision,
+            sharding=sharding,
         )
         await _fill(admin, archive, await _checked_shape(admin, manifest, workspace.schema_name), progress)
         if manifest.schema_revision != head(Tree.WORKSPACE):
@@ -89,6 +95,7 @@ async def clone(
     *,
     name: str | None = None,
     strict: StrictLogins | None = None,
+    sharding: Sharding = Sharding.AUTO,
     progress: Progress = silent,
 ) -> Workspace:
     """Make another workspace that is the same as *slug* at this moment, without its keys."""
@@ -97,7 +104,15 @@ async def clone(
     with tempfile.TemporaryFile() as file:
         manifest = await back_up(admin, slug, file, progress=progress)
         with open_archive(file, most_bytes=manifest.size, progress=progress) as archive:
-            return await restore(admin, archive, slug=new_slug, name=name or new_slug, strict=strict, progress=progress)
+            return await restore(
+                admin,
+                archive,
+                slug=new_slug,
+                name=name or new_slug,
+                strict=strict,
+                sharding=sharding,
+                progress=progress,
+            )
 
 
 async def _checked_shape(admin: asyncpg.Connection, manifest: Manifest, schema_name: str) -> Shape:

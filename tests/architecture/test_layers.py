@@ -19,7 +19,10 @@ ALLOWED = {
     "service.calls": set(),
     "service.sql": set(),
     "service.logs": set(),
-    "service.settings": set(),
+    "service.settings": {"service.errors"},
+    "service.healthcheck": set(),
+    "service.health": {"tenancy"},
+    "service.metrics": {"tenancy", "service.mcp"},
     "service.access": {"tenancy", "service.errors", "service.sql"},
     "service.audit": {"tenancy", "service.sql"},
     "service.domain": {"tenancy", "service.access", "service.audit", "service.errors", "service.sql"},
@@ -39,12 +42,14 @@ ALLOWED = {
     },
     "service.app": {
         "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
-        "service",
+        "service.health", "service.metrics", "service",
     },
-    "service.server": {"tenancy", "service.app", "service.settings"},
+    "service.server": {
+        "tenancy", "migrations", "service.app", "service.settings", "service.metrics", "service",
+    },
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
-        "service.settings", "service.links", "service.snippets",
+        "service.settings", "service.metrics", "service.links", "service.snippets", "service",
     },
 }  # fmt: skip
 

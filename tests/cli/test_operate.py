@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -126,6 +127,11 @@ async def test_migrate_gives_the_login_the_password_of_the_service_url(empty_dat
             {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "TESTORCHESTRATOR_STRICT_SECRET": "short"},
             "use 32 characters or more",
         ),
+        (
+            ["migrate"],
+            {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "TESTORCHESTRATOR_CITUS": "perhaps"},
+            "use auto, on or off",
+        ),
         (["serve"], {}, "SERVICE_DATABASE_URL"),
         (["serve"], {"SERVICE_DATABASE_URL": "nonsense secret-word"}, "postgresql://"),
         (["serve", "--port", "99999"], {"SERVICE_DATABASE_URL": "postgresql://x"}, "PORT"),
@@ -172,3 +178,33 @@ async def test_bad_input_is_one_line_and_leaves_nothing(arguments, told, empty_d
     connection = await asyncpg.connect(admin_url)
     assert await connection.fetchval("SELECT count(*) FROM control.workspaces") == 0
     await connection.close()
+
+
+async def test_names_of_workspaces_are_completed_from_the_database(world, tmp_path):
+    file = tmp_path / "url"
+    file.write_text(world.admin_url)
+    for environment in ({"DATABASE_URL": world.admin_url}, {"DATABASE_URL_FILE": str(file)}):
+        for line, offered in (
+            ("testorchestrator workspace suspend ", ["acme", "globex"]),
+            ("testorchestrator key list --workspace gl", ["globex"]),
+            ("testorchestrator workspace verify x.zip --against ac", ["acme"]),
+            ("testorchestrator workspace suspend x", []),
+        ):
+            done = run(
+                _TESTORCHESTRATOR_COMPLETE="complete_bash",
+                COMP_WORDS=line,
+                COMP_CWORD=str(len(line.split(" ")) - 1),
+                **environment,
+            )
+            assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+async def test_a_broken_pipe_of_a_list_is_silent(world):
+    command = shlex.join([*COMMAND, "workspace", "list"])
+    for option in ("", " --json"):
+        done = subprocess.run(  # noqa: ASYNC221, S603 - our own program
+            ["/bin/sh", "-c", f"{command}{option} | true"],
+            env=os.environ | {"DATABASE_URL": world.admin_url}, capture_output=True, text=True, check=False,
+            timeout=PATIENCE,
+        )  # fmt: skip
+        assert done.stderr == ""

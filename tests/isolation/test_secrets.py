@@ -149,8 +149,7 @@ async def _live(scene: Scene, server, name: str) -> None:
     for arguments in (
         ("key", "list", "--workspace", "acme"),
         ("key", "revoke", "--workspace", "acme", key_id),
-        # One Tenant Admin must stay.
-        ("user", "create", "eve@acme.example", "--workspace", "acme", "--name", "Eve", "--level", "TENANT_ADMIN"),
+        ("user", "create", "--workspace", "acme", "ben@acme.example", "--name", "Ben", "--level", "TENANT_ADMIN"),
         ("user", "deactivate", "--workspace", "acme", "ann@acme.example"),
         ("user", "activate", "--workspace", "acme", "ann@acme.example"),
         ("workspace", "suspend", "acme"),

@@ -38,6 +38,7 @@ WEAKNESSES = {
         f"GRANT pg_read_all_data TO {APP} WITH INHERIT FALSE",
         f"the login {APP} is a member of pg_read_all_data, which is no workspace",
     ),
+    "login of a workspace": ("ALTER ROLE {w} LOGIN", "the workspace role {w} may log in"),
     "set_config": (
         "GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO PUBLIC",
         "everybody may call pg_catalog.set_config",
