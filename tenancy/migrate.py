@@ -217,15 +217,15 @@ async def _move_within(admin: asyncpg.Connection, workspace: Behind) -> None:
     current = await admin.fetchval("SELECT version_num FROM alembic_version FOR UPDATE")
     _check_known(Tree.WORKSPACE, current, f"Workspace {workspace.slug}")
     target = head(Tree.WORKSPACE)
-    if current != target:
-        moving = statements(Tree.WORKSPACE, current)
-        for statement in moving:
+    # The last of them is Alembic's UPDATE of that row.
+    *moving, last = ("SELECT",) if current == target else statements(Tree.WORKSPACE, current)
+    for statement in moving:
+        await admin.execute(statement)
+    if any(map(_MAKES_OBJECTS.match, moving)):
+        for statement in privileges(workspace.schema_name):
             await admin.execute(statement)
-        if any(map(_MAKES_OBJECTS.match, moving)):
-            for statement in privileges(workspace.schema_name):
-                await admin.execute(statement)
     await admin.execute(
-        f"SET LOCAL ROLE NONE; UPDATE control.workspaces SET schema_version = '{target}', "
+        f"{last}; SET LOCAL ROLE NONE; UPDATE control.workspaces SET schema_version = '{target}', "
         f"compatible_from = '{compatible_from(target)}', migration_error = NULL WHERE id = {workspace.id:d}"
     )
 

@@ -279,6 +279,7 @@ async def test_a_plan_changes_nothing(fleet, tmp_path):
         ]
         assert found.control == ()
         assert found.since[NOW] == statements(Tree.WORKSPACE, NOW)
+        assert found.since[NOW][-1].startswith("UPDATE alembic_version SET version_num='next'")
         assert set(found.skipped) == {"w-0004", "w-0005"}
         with pytest.raises(TenancyError, match="no workspace 'nobody' to be the canary"):
             await plan(admin, canary=["nobody"])
