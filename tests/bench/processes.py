@@ -1,0 +1,99 @@
+"""The processes that are measured: started, watched and ended by their ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_SECONDS = 30
+_STOP_SECONDS = 20
+
+
+@contextlib.contextmanager
+def running(command: list[Any], *, port: int | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run *command* while the block runs, once something listens on *port*; what it prints is shown if it fails."""
+    with tempfile.TemporaryFile() as printed:
+        started = subprocess.Popen(  # noqa: S603 - our own programs
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, **options
+        )
+        try:
+            if port is not None and not _listens(port, started):
+                printed.seek(0)
+                raise SystemExit(f"{command} does not listen: {printed.read()[-2000:].decode()}")
+            yield started
+        finally:
+            started.terminate()
+            try:
+                started.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def family(pid: int) -> set[int]:
+    """Return the ids of a process and of all that it has started."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(folder.name))
+    found, left = {pid}, [pid]
+    while left:
+        children = parents.get(left.pop(), [])
+        found.update(children)
+        left += children
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and all it has started have used, those that have ended aside."""
+    total = 0
+    for one in family(pid):
+        with contextlib.suppress(OSError):
+            total += sum(
+                int((thread / "schedstat").read_text().split()[0]) for thread in Path(f"/proc/{one}/task").iterdir()
+            )
+    return total / 1e9
+
+
+def memory_mib(pid: int) -> float:
+    """Return the proportional memory of a process and all it has started."""
+    kib = 0
+    for one in family(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kib += int(line.split()[1])
+    return kib / 1024
+
+
+def cores() -> int:
+    """Return how many processors there are for us."""
+    return len(os.sched_getaffinity(0))
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.05)
+    return False
