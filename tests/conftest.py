@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from service.domain.users import add_user
 from service.server import listen, serve
@@ -49,6 +50,17 @@ PGBOUNCER = os.environ.get("TEST_PGBOUNCER") == "1"
 STRICT_LOGINS = StrictLogins("only for tests: thirty-two characters or more")
 # What a shell runs in the background starts with it ignored, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What services in threads log goes to pytest, not to a standard output that a command under test may have just then.
+structlog.configure(
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ],
+)
 
 
 @pytest.fixture
@@ -212,6 +224,10 @@ class Client:
             self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        # A test that fails leaves it open, and must not take another one with it.
+        self.close()
+
 
 @dataclass(frozen=True)
 class Person:
@@ -330,7 +346,7 @@ def serving(service_url: str, **settings: Any):
         listening.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def world(postgres):
     """The service with the workspaces acme and globex."""
     async with new_database(postgres) as (name, connection):
@@ -348,12 +364,12 @@ async def world(postgres):
             yield World(acme, globex, name, postgres, host, port)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def acme(world):
     return world.acme
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def globex(world):
     return world.globex
 
@@ -373,7 +389,7 @@ class Endpoint:
     key: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def endpoint(world):
     """Where the service listens, and a key that works."""
     return Endpoint(world.host, world.port, world.acme.people["lead"].key)

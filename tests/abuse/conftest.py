@@ -38,7 +38,7 @@ def eventually(status, send):
     return reply
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(world):
     """Serve with given settings: a context manager of a Wire with the key of acme's Lead."""
 

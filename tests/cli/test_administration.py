@@ -10,7 +10,6 @@ import signal
 import sys
 
 import pytest
-import structlog
 
 from service.cli.main import main
 from tenancy.connection import connect
@@ -24,8 +23,7 @@ NUMBERS = itertools.count()
 async def served(postgres):
     """A tenant `initech` of a service of its own, and the administrator's URL."""
     async with new_database(postgres) as (name, admin):
-        # The service in this process would log to where the commands print.
-        with structlog.testing.capture_logs(), serving(postgres.dsn(user=APP, database=name)) as (host, port):
+        with serving(postgres.dsn(user=APP, database=name)) as (host, port):
             yield await make_tenant(admin, "initech", host=host, port=port), postgres.dsn(database=name)
 
 

@@ -21,7 +21,7 @@ FIELDS = {
 _PATIENCE_SECONDS = 120
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def foreign_case(globex):
     """A case of another workspace."""
     client = globex.client()

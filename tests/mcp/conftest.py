@@ -96,7 +96,7 @@ class Wire:
             response.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wire(endpoint):
     """The service itself."""
     return Wire(endpoint.host, endpoint.port, endpoint.key)

@@ -111,7 +111,7 @@ class Sql:
         await self.rows(f"INSERT INTO project_availability (project_id, {column}) VALUES ($1, $2)", project, object_id)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def connection(world):
     """A superuser's connection to the database of the world."""
     made = await connect(world.admin_url, name="the test server")
@@ -119,13 +119,13 @@ async def connection(world):
     await made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sql(connection, acme):
     """Queries in acme."""
     return Sql(connection, acme.workspace.schema_name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def globex_sql(connection, globex):
     """Queries in globex."""
     return Sql(connection, globex.workspace.schema_name)
@@ -151,7 +151,7 @@ async def own_sources_only(sql):
     await sql.rows("UPDATE sources SET enabled = true WHERE id = ANY ($1::bigint[])", [row["id"] for row in others])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def person(acme):
     """Returns the client of a person of acme, or of another tenant."""
     clients: dict[tuple[str, str], Client] = {}
@@ -164,7 +164,7 @@ def person(acme):
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lead(person):
     """A Lead of acme."""
     return person("lead")
@@ -377,7 +377,7 @@ async def make_objects(sql: Sql, tenant: Tenant, project: int, *, first_number: 
     return Objects(project, ids)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def objects(sql, acme):
     """One object of each sort in a project of acme's own for the whole catalogue."""
     made = await make_objects(sql, acme, await sql.new_project("catalogue"))
@@ -389,13 +389,13 @@ async def objects(sql, acme):
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def secret_objects(sql, acme):
     """The same in acme's project that nobody may enter."""
     return await make_objects(sql, acme, acme.projects["secret"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def globex_objects(globex_sql, globex):
     """The same in another workspace."""
     # A project of its own, since the first ones of both workspaces have the same ids.

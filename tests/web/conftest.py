@@ -23,7 +23,7 @@ __all__ = ["connection", "sql"]
 PASSWORD = "Quiet-Harbour-Lamps-47"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def world_admin(world):
     """A superuser's connection to the world's database."""
     connection = await connect(world.admin_url, name="the test server")
@@ -31,7 +31,7 @@ async def world_admin(world):
     await connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def passwords(world, world_admin):
     """Everybody in both workspaces has the same password, but for the viewers, who have none."""
     for tenant in (world.acme, world.globex):
