@@ -22,18 +22,17 @@ from service.cli.administer import administer, print_list
 from service.cli.apply import DryRun, apply_to, show, told
 from service.cli.console import AsJson, InWorkspace, print_json, run
 from service.domain.setup.apply import stored_configuration
+from service.domain.setup.case_fields import FIELDS, TEMPLATES
 from service.domain.setup.document import Configuration, Item, Part
 from service.domain.setup.kinds import (
     CYCLE_TYPES,
     ENVIRONMENTS,
-    FIELDS,
     LIFECYCLE_STATES,
     PLATFORM_GROUPS,
     RELATIONS,
     SOURCES,
     STATUSES,
     TAGS,
-    TEMPLATES,
 )
 from service.errors import Code, Refused
 from tenancy.errors import TenancyError
@@ -115,6 +114,7 @@ _PARTS = {
     "fields": ("--field", "field"),
     "platforms": ("--platform", "name"),
     "slots": ("--slot", "slot"),
+    "overrides": ("--override", "project"),
 }
 #: What would make a table too wide; with --json it is there.
 _NOT_LISTED = ("icon", "color", "aliases", "position", "create_url_template", "issue_url_template", "example")

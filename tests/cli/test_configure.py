@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 import yaml
 
 from service.cli.configure import COMMANDS
@@ -32,7 +31,7 @@ NUMBERS = itertools.count(1)
 async def served(postgres):
     """A service over a database of its own with the workspace `initech`, and the administrator's URL."""
     async with new_database(postgres) as (name, admin):
-        with structlog.testing.capture_logs(), serving(postgres.dsn(user=APP, database=name)) as (host, port):
+        with serving(postgres.dsn(user=APP, database=name)) as (host, port):
             yield await make_tenant(admin, "initech", host=host, port=port), postgres.dsn(database=name), admin
 
 
@@ -196,6 +195,22 @@ RULES = {
     "flags of the initial status": ("statuses: [{name: Untested, success: true}]", "initial status"),
     "options of a text": ("fields: [{systemName: preconditions, options: [{value: A}]}]", "DROPDOWN"),
     "slots of a text": ("fields: [{systemName: preconditions, slots: [{slot: step, label: S}]}]", "STEPS"),
+    "override in no project": ("fields: [{systemName: priority, overrides: [{project: Nowhere}]}]", "no project"),
+    "default that a project does not offer": (
+        (
+            "projects: [{name: P}]\nfields: [{systemName: priority, overrides: "
+            "[{project: P, default: Low, options: [{value: High}]}]}]"
+        ),
+        "High",
+    ),
+    "default that a template does not offer": (
+        "templates: [{name: T, fields: [{field: priority, default: Low, options: [{value: High}]}]}]",
+        "High",
+    ),
+    "options of a template's text": (
+        "templates: [{name: T, fields: [{field: preconditions, options: [{value: A}]}]}]",
+        "DROPDOWN",
+    ),
     "field without a type": ("fields: [{systemName: severity}]", "needs type"),
     "source without a system": ("sources: [{name: S}]", "needs system"),
     "custom source without a pattern": ("sources: [{name: S, system: CUSTOM}]", "key_pattern"),
@@ -278,6 +293,82 @@ def test_what_is_configured_is_what_agents_see_at_their_next_call(typed, served)
     )
     assert linked["created"] is True
     lead.close()
+
+
+def of(document: dict, section: str, **named: str) -> dict:
+    return next(one for one in document[section] if all(one[key] == value for key, value in named.items()))
+
+
+def test_what_differs_in_a_project_and_in_a_template_is_what_its_agents_see(typed, applied, served):
+    tenant, _, _ = served
+    lead = tenant.client()
+    template = "the fields of one project"
+    applied(
+        "initech",
+        f"""
+        fields:
+          - {{systemName: size, type: DROPDOWN, options: [{{value: S}}, {{value: M}}, {{value: L}}], overrides: []}}
+          - {{systemName: notes_to_self, type: TEXT}}
+        templates:
+          - name: {template}
+            fields:
+              - {{field: size, default: M, options: [{{value: M}}, {{value: XL}}]}}
+              - {{field: notes_to_self}}
+              - {{field: steps}}
+        """,
+    )
+
+    def seen() -> dict:
+        [found] = [one for one in lead.call("get_fields", project=tenant.project)["items"] if one["name"] == template]
+        return {field["systemName"]: field for field in found["fields"]}
+
+    assert [one["value"] for one in seen()["size"]["options"]] == ["M", "XL"]
+    override = """
+        fields:
+          - systemName: size
+            overrides: [{project: main, required: true, default: L, options: [{value: L}, {value: XXL, label: Huge}]}]
+          - {systemName: notes_to_self, overrides: [{project: main, hidden: true}]}
+          - {systemName: steps, overrides: [{project: main, slots: [{slot: step, label: Do}, {slot: notes, label: N}]}]}
+        """
+    assert len(applied("initech", override)) == 3
+    assert applied("initech", override) == []
+    assert set(seen()) == {"size", "steps"}
+    assert (seen()["size"]["required"], seen()["size"]["default"]) == (True, "L")
+    assert [one["label"] for one in seen()["size"]["options"]] == ["L", "Huge"]
+    labels = {one["name"]: one["label"] for one in seen()["steps"]["slots"]}
+    assert (labels["step"], labels["notes"]) == ("Do", "N")
+    size = of(exported(typed, "initech"), "fields", systemName="size")
+    assert [one["project"] for one in size["overrides"]] == ["main"]
+    applied("initech", "fields: [{systemName: size, overrides: []}, {systemName: notes_to_self, overrides: []}]")
+    assert set(seen()) == {"size", "notes_to_self", "steps"}
+    assert (seen()["size"]["required"], seen()["size"]["default"]) == (False, "M")
+    lead.close()
+
+
+def test_what_is_said_in_another_order_or_in_capitals_is_no_change(typed, applied, fresh, served):
+    for project in ("Shop", "App"):
+        typed(f"project create {project} --workspace {fresh}")
+    first = """
+        platformGroups:
+          - {name: Browser, platforms: [{name: Firefox}, {name: Chrome}]}
+          - {name: System, platforms: [{name: Linux}]}
+        environments: [{name: E, platforms: [Firefox, Linux]}]
+        templates: [{name: T, fields: [{field: steps}, {field: priority}]}]
+        fields: [{systemName: priority, overrides: [{project: Shop, hidden: true}, {project: App, required: true}]}]
+        statuses: [{name: Failed, projects: [Shop, App]}]
+        """
+    assert len(applied(fresh, first)) == 6
+    audit = "SELECT count(*) AS rows FROM audit_log"
+    before = asyncio.run(rows_of(served[1], fresh, audit))
+    again = """
+        platformGroups: [{name: browser, platforms: [{name: Chrome}, {name: Firefox}]}]
+        environments: [{name: e, platforms: [System/linux, firefox]}]
+        templates: [{name: t, fields: [{field: priority}, {field: steps}]}]
+        fields: [{systemName: priority, overrides: [{project: APP, required: true}, {project: shop, hidden: true}]}]
+        statuses: [{name: failed, projects: [shop, APP]}]
+        """
+    assert applied(fresh, again) == []
+    assert asyncio.run(rows_of(served[1], fresh, audit)) == before
 
 
 def test_a_user_deactivated_by_a_document_loses_their_keys(applied, served):

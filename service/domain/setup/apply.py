@@ -96,22 +96,22 @@ async def _apply_one(
         )
     wanted = {name: section.wanted(name, said, there.values.get(name)) for name, said in item.said().items()}
     values = {
-        name: (there.values.get(name), value)
+        name: value
         for name, value in wanted.items()
         if there.values.get(name) != value and not (value in ("", "NONE") and there.values.get(name) is None)
     }
     if renamed:
-        values["name"] = (there.key["name"], renamed)
-    if not values:
+        values["name"] = renamed
+    differences = await section.change(work, there, values) if values else {}
+    if not differences:
         return None
-    await section.change(work, there, {name: new for name, (_, new) in values.items()})
     return Difference(
         section=section.name,
         noun=section.noun,
         name=" ".join(there.key.values()),
         object_id=there.id,
         created=False,
-        values=values,
+        values=differences,
     )
 
 

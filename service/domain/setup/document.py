@@ -83,6 +83,21 @@ class Slot(Part):
     enabled: bool = True
 
 
+Options = Annotated[list[Option], Field(max_length=50)]
+Slots = Annotated[list[Slot], Field(max_length=4)]
+
+
+class FieldOverride(Part):
+    """What holds for a field in one project, over what its templates say; what is left out is as they say."""
+
+    project: Name
+    hidden: bool = False
+    required: bool | None = None
+    default: Any = None
+    options: Options | None = Field(default=None, description="The list of this project, in place of every other.")
+    slots: Slots | None = Field(default=None, description="Labels of this project, in place of the field's own.")
+
+
 class CaseField(Item):
     """A field that cases can have."""
 
@@ -94,11 +109,14 @@ class CaseField(Item):
     type: FieldType | None = Field(default=None, description="What values it has; never changes.")
     enabled: bool | None = _ENABLED
     projects: Projects | None = _PROJECTS
-    options: Annotated[list[Option], Field(max_length=50)] | None = Field(
+    options: Options | None = Field(
         default=None, description="Choices of a DROPDOWN or MULTI_SELECT, in order; one left out is disabled."
     )
-    slots: Annotated[list[Slot], Field(max_length=4)] | None = Field(
+    slots: Slots | None = Field(
         default=None, description="Columns of a STEPS field, in order; one left out is disabled."
+    )
+    overrides: list[FieldOverride] | None = Field(
+        default=None, description="What is different in single projects: all of it. Values that cases have are kept."
     )
 
 
@@ -108,6 +126,7 @@ class TemplateField(Part):
     field: Name
     required: bool = False
     default: Any = None
+    options: Options | None = Field(default=None, description="The list of this template, in place of the field's own.")
 
 
 class Template(Named):

@@ -1,4 +1,4 @@
-"""The tables that administrators set up, each as a section."""
+"""The tables that administrators set up, each as a section; case fields and templates have a module of their own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from service.domain.fields import Field
 from service.domain.given import nearest, shown
+from service.domain.setup.case_fields import FIELDS, TEMPLATES
 from service.domain.setup.document import (
-    CaseField,
     CycleType,
     Environment,
     LifecycleState,
@@ -19,15 +18,13 @@ from service.domain.setup.document import (
     Source,
     Status,
     Tag,
-    Template,
 )
-from service.domain.setup.tables import Part, TableSection
+from service.domain.setup.tables import Part, TableSection, same, without_nothing
 from service.errors import Code, Refused
 
 if TYPE_CHECKING:
     from service.domain.work import Work
 
-_WITH_OPTIONS = ("DROPDOWN", "MULTI_SELECT")
 #: What keys look like in each tracker, where the document does not say.
 KEY_PATTERNS = {
     "JIRA": "[A-Z][A-Z0-9]+-[1-9][0-9]*",
@@ -38,153 +35,14 @@ KEY_PATTERNS = {
 }
 
 
-def _without_nothing(element: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in element.items() if value is not None}
-
-
-def _same(*names: str) -> dict[str, str]:
-    return {name: name for name in names}
-
-
 _DEFAULT = {"default": "is_default"}
-
-# Options and slots of a field.
-
-_OPTIONS = """
-SELECT json_agg(json_build_object('value', o.value, 'label', o.label, 'enabled', o.enabled) ORDER BY o.position)
-FROM field_options o WHERE o.field_id = t.id AND o.template_id IS NULL AND o.project_id IS NULL
-"""
-_SLOTS = """
-SELECT json_agg(json_build_object('slot', s.slot, 'label', s.label, 'enabled', s.enabled) ORDER BY s.position, s.id)
-FROM field_slots s WHERE s.field_id = t.id AND s.project_id IS NULL
-"""
-
-
-async def _type_of(work: Work, field_id: int, wanted: tuple[str, ...], what: str) -> str:
-    kind: str = await work.connection.fetchval("SELECT f.type FROM fields f WHERE f.id = $1", field_id)
-    if kind not in wanted:
-        raise Refused(Code.INVALID_VALUE, f"Only fields of type {' and '.join(wanted)} have {what}; this is {kind}.")
-    return kind
-
-
-async def _write_options(work: Work, field_id: int, options: list[dict[str, Any]]) -> None:
-    if not options:
-        return
-    kind = await _type_of(work, field_id, _WITH_OPTIONS, "options")
-    # Positions are unique at the end of the statement: all at once.
-    await work.connection.execute(
-        "INSERT INTO field_options (field_id, type, value, label, enabled, position) "
-        "SELECT $1, $2, o.value, o.label, o.enabled, o.place - 1 "
-        "FROM ROWS FROM (jsonb_to_recordset($3::jsonb) AS (value text, label text, enabled boolean)) "
-        "WITH ORDINALITY AS o (value, label, enabled, place) "
-        "ON CONFLICT ON CONSTRAINT field_options_value_key "
-        "DO UPDATE SET label = excluded.label, enabled = excluded.enabled, position = excluded.position",
-        field_id,
-        kind,
-        options,
-    )
-
-
-async def _write_slots(work: Work, field_id: int, slots: list[dict[str, Any]]) -> None:
-    if not slots:
-        return
-    await _type_of(work, field_id, ("STEPS",), "slots")
-    await work.connection.execute(
-        "INSERT INTO field_slots (field_id, slot, label, enabled, position) "
-        "SELECT $1, s.slot, s.label, s.enabled, s.place - 1 "
-        "FROM ROWS FROM (jsonb_to_recordset($2::jsonb) AS (slot text, label text, enabled boolean)) "
-        "WITH ORDINALITY AS s (slot, label, enabled, place) "
-        "ON CONFLICT ON CONSTRAINT field_slots_slot_key "
-        "DO UPDATE SET label = excluded.label, enabled = excluded.enabled, position = excluded.position",
-        field_id,
-        slots,
-    )
-
-
-FIELDS = TableSection(
-    name="fields",
-    noun="field",
-    model=CaseField,
-    table="fields",
-    columns=_same("system_name", "label", "type", "enabled"),
-    availability="field_id",
-    parts={
-        "options": Part(
-            _OPTIONS, _write_options, lambda one: {**one, "label": one["label"] or one["value"]}, kept_by="value"
-        ),
-        "slots": Part(_SLOTS, _write_slots, lambda one: one, kept_by="slot"),
-    },
-    initial=lambda said: {"label": said["system_name"].replace("_", " ").capitalize()},
-    needed=("type",),
-    order="lower(t.label), t.id",
-)
-
-
-# The fields of a template.
-
-_TEMPLATE_FIELDS = """
-SELECT json_agg(
-    json_strip_nulls(json_build_object('field', f.system_name, 'required', tf.required, 'default', tf.default_value))
-    ORDER BY f.system_name)
-FROM template_fields tf JOIN fields f ON f.id = tf.field_id WHERE tf.template_id = t.id
-"""
-_FIELDS = """
-SELECT f.id, f.system_name, f.label, f.type, coalesce((
-    SELECT json_agg(json_build_object('value', o.value, 'label', o.label) ORDER BY o.position)
-    FROM field_options o
-    WHERE o.field_id = f.id AND o.enabled AND o.template_id IS NULL AND o.project_id IS NULL
-), '[]') AS options
-FROM fields f WHERE f.applies_to = 'CASE'
-"""
-
-
-async def _write_template_fields(work: Work, template_id: int, fields: list[dict[str, Any]]) -> None:
-    known = {row["system_name"]: row for row in await work.connection.fetch(_FIELDS)}
-    rows = []
-    for one in fields:
-        row = known.get(one["field"])
-        if row is None:
-            raise Refused(
-                Code.INVALID_VALUE, f"There is no field {shown(one['field'])}. {nearest(one['field'], known)}"
-            )
-        field = Field(
-            id=row["id"],
-            system_name=row["system_name"],
-            label=row["label"],
-            type=row["type"],
-            required=one["required"],
-            default=None,
-            options=tuple(row["options"]),
-            slots=(),
-        )
-        rows.append({"id": row["id"], "required": one["required"], "value": field.read(one.get("default"))})
-    await work.connection.execute("DELETE FROM template_fields WHERE template_id = $1", template_id)
-    await work.connection.execute(
-        "INSERT INTO template_fields (template_id, field_id, required, default_value) "
-        "SELECT $1, f.id, f.required, f.value "
-        "FROM jsonb_to_recordset($2::jsonb) AS f (id bigint, required boolean, value jsonb)",
-        template_id,
-        rows,
-    )
-
-
-TEMPLATES = TableSection(
-    name="templates",
-    noun="template",
-    model=Template,
-    table="templates",
-    columns=_same("name", "enabled") | _DEFAULT,
-    availability="template_id",
-    parts={"fields": Part(_TEMPLATE_FIELDS, _write_template_fields, _without_nothing)},
-    order="t.is_default DESC, lower(t.name)",
-)
 
 STATUSES = TableSection(
     name="statuses",
     noun="status",
     model=Status,
     table="statuses",
-    columns=_same(
+    columns=same(
         "name", "system_name", "aliases", "color", "success", "failure", "completed", "for_runs", "enabled", "position"
     ),
     availability="status_id",
@@ -197,8 +55,7 @@ LIFECYCLE_STATES = TableSection(
     noun="lifecycle state",
     model=LifecycleState,
     table="lifecycle_states",
-    columns=_same("context", "name", "icon", "color", "include_in_runs", "automation", "enabled", "position")
-    | _DEFAULT,
+    columns=same("context", "name", "icon", "color", "include_in_runs", "automation", "enabled", "position") | _DEFAULT,
     availability="lifecycle_state_id",
     default_among="context",
     order="t.context, t.position, t.id",
@@ -209,7 +66,7 @@ TAGS = TableSection(
     noun="tag",
     model=Tag,
     table="tags",
-    columns=_same("context", "name", "icon", "color"),
+    columns=same("context", "name", "icon", "color"),
     order="t.context, lower(t.name)",
 )
 
@@ -251,8 +108,8 @@ PLATFORM_GROUPS = TableSection(
     noun="platform group",
     model=PlatformGroup,
     table="platform_groups",
-    columns=_same("name", "enabled", "position"),
-    parts={"platforms": Part(_PLATFORMS, _write_platforms, _without_nothing, kept_by="name")},
+    columns=same("name", "enabled", "position"),
+    parts={"platforms": Part(_PLATFORMS, _write_platforms, without_nothing, kept_by="name")},
     order="t.position, t.id",
 )
 
@@ -302,7 +159,7 @@ ENVIRONMENTS = TableSection(
     noun="environment",
     model=Environment,
     table="environments",
-    columns=_same("name", "for_cases", "for_runs", "enabled"),
+    columns=same("name", "for_cases", "for_runs", "enabled"),
     availability="environment_id",
     parts={"platforms": Part(_OF_ENVIRONMENT, _write_environment, lambda name: name)},
     order="lower(t.name)",
@@ -313,7 +170,7 @@ CYCLE_TYPES = TableSection(
     noun="cycle type",
     model=CycleType,
     table="cycle_types",
-    columns=_same("name", "icon", "color", "enabled") | _DEFAULT,
+    columns=same("name", "icon", "color", "enabled") | _DEFAULT,
     availability="cycle_type_id",
     order="t.is_default DESC, lower(t.name)",
 )
@@ -335,7 +192,7 @@ SOURCES = _Sources(
     noun="source",
     model=Source,
     table="sources",
-    columns=_same(
+    columns=same(
         "name", "system", "base_url", "issue_url_template", "create_url_template", "key_pattern", "example", "enabled"
     ),
     availability="source_id",
@@ -349,7 +206,7 @@ RELATIONS = TableSection(
     noun="relation",
     model=Relation,
     table="relations",
-    columns=_same("name", "semantic", "enabled") | _DEFAULT,
+    columns=same("name", "semantic", "enabled") | _DEFAULT,
     availability="relation_id",
     default_among="semantic",
     needed=("semantic",),

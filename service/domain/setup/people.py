@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
 from service.domain import groups, project_rules, project_settings, roles, users
@@ -10,7 +11,7 @@ from service.domain.project_rules import RulePatch
 from service.domain.project_settings import ProjectPatch
 from service.domain.roles import RolePatch
 from service.domain.setup.document import Group, Project, Role, User
-from service.domain.setup.sections import Identity, Stored
+from service.domain.setup.sections import Differences, Identity, Stored
 from service.domain.users import UserPatch
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
     from service.domain.work import Document, Work
 
 
-class _People:
+class _People(abc.ABC):
     """What these sections share: lists are sets, and are compared in the order of their names."""
 
     def wanted(self, _name: str, said: Any, _stored: Any) -> Any:
         """Return the value that what is said comes to."""
         return sorted(set(said), key=str.lower) if isinstance(said, list) else said
+
+    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> Differences:
+        """Change what differs."""
+        await self._change(work, stored, values)
+        old = stored.values | stored.key
+        return {name: (old.get(name), value) for name, value in values.items()}
+
+    @abc.abstractmethod
+    async def _change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None: ...
 
 
 def _stored(document: Document, key: str, values: Mapping[str, Any]) -> tuple[Identity, Stored]:
@@ -57,8 +67,7 @@ class Roles(_People):
         """Create the role."""
         return int((await roles.create_role(work, name=item.name, **item.said()))["id"])
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Change what differs."""
+    async def _change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
         await roles.change_role(work, stored.id, RolePatch(**values))
 
 
@@ -84,8 +93,7 @@ class Users(_People):
             await users.change_user(work, made["id"], UserPatch(active=False))
         return int(made["id"])
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Change what differs."""
+    async def _change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
         await users.change_user(work, stored.id, UserPatch(**values))
 
 
@@ -113,8 +121,7 @@ class Groups(_People):
             await groups.change_group(work, made["id"], GroupPatch(enabled=False))
         return int(made["id"])
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Change what differs."""
+    async def _change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
         patch = dict(values)
         members = patch.pop("members", None)
         if patch:
@@ -179,8 +186,7 @@ class Projects(_People):
             await project_settings.change_project(work, made["id"], ProjectPatch(completed=True))
         return int(made["id"])
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Change what differs."""
+    async def _change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
         patch = dict(values)
         for holder in ("users", "groups"):
             if holder in patch:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Kind_contra = TypeVar("Kind_contra", bound="Item", contravariant=True)
 Identity = tuple[str, ...]
+#: What was and what is now, by the names that models have; None is nothing.
+Differences = dict[str, tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,6 @@ class Section(Protocol, Generic[Kind_contra]):
         """Create the object, and return its id."""
         ...
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Give the object these values, which differ from what is stored."""
+    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> Differences:
+        """Give the object these values, which differ from what is stored, and return what is different now."""
         ...

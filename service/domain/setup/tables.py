@@ -14,7 +14,7 @@ import asyncpg
 
 from service.audit import Change
 from service.domain.given import nearest, shown
-from service.domain.setup.sections import Identity, Stored
+from service.domain.setup.sections import Differences, Identity, Stored
 from service.errors import Code, Refused
 
 if TYPE_CHECKING:
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _NULLABLE = frozenset({"icon", "automation"})
 #: How a document says that there is none, of what may be missing.
 NOTHING = ("", "NONE")
+
+
+def same(*names: str) -> dict[str, str]:
+    """Return columns that are called as in the model."""
+    return {name: name for name in names}
+
+
+def without_nothing(element: dict[str, Any]) -> dict[str, Any]:
+    """Return the element with only what it says."""
+    return {name: value for name, value in element.items() if value is not None}
 
 
 class Part(NamedTuple):
@@ -63,7 +73,7 @@ class TableSection:
 
     @property
     def query(self) -> str:
-        """Return the query for all objects."""
+        """Return the query for all objects, in no order."""
         shown_columns = [f't.{column} AS "{name}"' for name, column in self.columns.items()]
         if self.availability:
             shown_columns.append(
@@ -72,16 +82,17 @@ class TableSection:
                 f"WHERE a.{self.availability} = t.id), '[]') END AS projects"
             )
         shown_columns += [f"coalesce(({part.read}), '[]') AS \"{name}\"" for name, part in self.parts.items()]
-        return f"SELECT t.id, {', '.join(shown_columns)} FROM {self.table} t ORDER BY {self.order}"
+        return f"SELECT t.id, {', '.join(shown_columns)} FROM {self.table} t"
 
     async def stored(self, work: Work) -> dict[Identity, Stored]:
         """Return all objects by what names them."""
-        found = {}
-        for row in await work.connection.fetch(self.query):
-            values = {name: value for name, value in row.items() if name != "id" and value is not None}
-            key = {part: values.pop(part) for part in self.model.key}
-            found[tuple(value.lower() for value in key.values())] = Stored(id=row["id"], key=key, values=values)
-        return found
+        rows = await work.connection.fetch(f"{self.query} ORDER BY {self.order}")
+        objects = [self._stored(row) for row in rows]
+        return {tuple(value.lower() for value in one.key.values()): one for one in objects}
+
+    def _stored(self, row: asyncpg.Record) -> Stored:
+        values = {name: value for name, value in row.items() if name != "id" and value is not None}
+        return Stored(id=row["id"], key={part: values.pop(part) for part in self.model.key}, values=values)
 
     def wanted(self, name: str, said: Any, stored: Any) -> Any:
         """Return the value that what is said comes to."""
@@ -121,8 +132,8 @@ class TableSection:
                 await self._make_default(work, object_id)
         return object_id
 
-    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> None:
-        """Update the object."""
+    async def change(self, work: Work, stored: Stored, values: Mapping[str, Any]) -> Differences:
+        """Update the object; one said otherwise (in another order, in capitals) may be the same once it is stored."""
         fixed = [name for name in values if name in self.model.fixed]
         if fixed:
             raise Refused(Code.INVALID_VALUE, f"The {fixed[0].replace('_', ' ')} of a {self.noun} never changes.")
@@ -143,17 +154,16 @@ class TableSection:
                     f"UPDATE {self.table} SET {settings} WHERE id = $1", stored.id, *self._values(columns)
                 )
             await self._set_beside(work, stored.id, values)
-        work.changes.append(
-            Change(
-                action="update",
-                object_type=self.noun.replace(" ", "_"),
-                object_id=stored.id,
-                details={
-                    name: {"from": (stored.values | stored.key).get(name), "to": value}
-                    for name, value in values.items()
-                },
+        [row] = await work.connection.fetch(f"{self.query} WHERE t.id = $1", stored.id)
+        now = self._stored(row)
+        old, new = stored.values | stored.key, now.values | now.key
+        differences = {name: (old.get(name), new.get(name)) for name in values if old.get(name) != new.get(name)}
+        if differences:
+            details = {name: {"from": before, "to": after} for name, (before, after) in differences.items()}
+            work.changes.append(
+                Change(action="update", object_type=self.noun.replace(" ", "_"), object_id=stored.id, details=details)
             )
-        )
+        return differences
 
     def _values(self, columns: Mapping[str, Any]) -> list[Any]:
         return [None if column in _NULLABLE and value in NOTHING else value for column, value in columns.items()]
