@@ -154,7 +154,9 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
     if row["closed_at"] is not None:
         raise run_closed(row["closed_at"].date())
     recording = _Recording(
-        statuses=row["statuses"], users=frozenset(row["users"]), cases=await _lock_cases(work, run_id, drafts)
+        statuses=row["statuses"],
+        users=frozenset(row["users"]),
+        cases=await _lock_cases(work, project_id, run_id, drafts),
     )
     ids: list[int] = await work.connection.fetchval(_SQL["take_ids"], len(drafts))
     links = await _prepare_links(work, project_id, drafts)
@@ -165,8 +167,15 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
             raise errors[0]
         documents = [(f"results[{index}]", {"index": index, **error.document()}) for index, error in errors.items()]
         raise refuse_bulk(documents, bad=len(errors), total=len(drafts), noun="results")
+    latest = _latest(rows, drafts)
     await work.connection.execute(
-        _SQL["insert_results"], run_id, rows, _latest(rows, drafts), work.actor.user_id, work.actor.api_key_id
+        _SQL["insert_results"],
+        run_id,
+        rows,
+        latest,
+        work.actor.user_id,
+        work.actor.api_key_id,
+        [one["case_id"] for one in latest],
     )
     _note_changes(work, project_id, run_id, rows, moved_to_version=moved["version"] if moved else None)
     if links is not None:
@@ -175,9 +184,11 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
     return ids
 
 
-async def _lock_cases(work: Work, run_id: int, drafts: Sequence[ResultDraft]) -> dict[CaseRef, asyncpg.Record]:
+async def _lock_cases(
+    work: Work, project_id: int, run_id: int, drafts: Sequence[ResultDraft]
+) -> dict[CaseRef, asyncpg.Record]:
     ids, numbers = split_refs(draft.case_id for draft in drafts)
-    rows = await work.connection.fetch(_SQL["lock_run_cases"], run_id, ids, numbers)
+    rows = await work.connection.fetch(_SQL["lock_run_cases"], run_id, ids, numbers, project_id)
     by_id: dict[CaseRef, Any] = {row["case_id"]: row for row in rows}
     return by_id | {f"C-{row['number']}": row for row in rows}
 

@@ -32,7 +32,7 @@ WHERE r.project_id = $1 AND r.id = $2
 FOR SHARE OF r;
 
 -- name: lock_run_cases
--- The cases of run $1 by ids $2 or numbers $3, locked against other results, with the number of steps of the version
+-- The cases of run $1 of project $4 by ids $2 or numbers $3, locked against other results, with the number of steps of the version
 -- that is executed. In the order of ids, so that two calls never wait for each other.
 SELECT rc.case_id, c.number, rc.case_version, (
     SELECT coalesce(sum(jsonb_array_length(f.value)), 0)
@@ -42,7 +42,10 @@ SELECT rc.case_id, c.number, rc.case_version, (
 FROM run_cases rc
 JOIN cases c ON c.id = rc.case_id
 JOIN case_versions v ON v.case_id = rc.case_id AND v.version = rc.case_version
-WHERE rc.run_id = $1 AND (rc.case_id = ANY ($2::bigint[]) OR c.number = ANY ($3::integer[]))
+WHERE rc.run_id = $1 AND rc.case_id = ANY (ARRAY(
+    -- By themselves, since a condition on two tables would read the whole run.
+    SELECT g.id FROM cases g WHERE g.project_id = $4 AND (g.id = ANY ($2::bigint[]) OR g.number = ANY ($3::integer[]))
+))
 ORDER BY rc.case_id
 FOR UPDATE OF rc;
 
@@ -51,8 +54,8 @@ FOR UPDATE OF rc;
 SELECT array_agg(taken.id ORDER BY taken.id) FROM (SELECT nextval('ids') AS id FROM generate_series(1, $1::integer)) taken;
 
 -- name: insert_results
--- The results $2 (a JSON array) of run $1 by user $4 with key $5, with their steps; of each case, $3 tells what the
--- run holds from now on.
+-- The results $2 (a JSON array) of run $1 by user $4 with key $5, with their steps; of each case (their ids are $6), $3
+-- tells what the run holds from now on.
 WITH given AS (
     SELECT d.id, d.case_id, d.case_version, d.status_id, d.comment, d.elapsed_seconds, d.steps
     FROM jsonb_to_recordset($2::jsonb) AS d (
@@ -73,7 +76,9 @@ UPDATE run_cases SET
     latest_result_id = l.result_id,
     assignee_id = coalesce(l.assignee_id, run_cases.assignee_id)
 FROM jsonb_to_recordset($3::jsonb) AS l (case_id bigint, status_id bigint, result_id bigint, assignee_id bigint)
-WHERE run_cases.run_id = $1 AND run_cases.case_id = l.case_id;
+WHERE run_cases.run_id = $1 AND run_cases.case_id = l.case_id
+    -- Said twice, so that few of a large run are found by the index.
+    AND run_cases.case_id = ANY ($6::bigint[]);
 
 -- name: result_documents
 -- The results $1 as recording returns them, in the order of ids.

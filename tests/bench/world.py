@@ -25,7 +25,7 @@ _PARTS = ("cases", "versions", "steps", "values", "tagged")
 
 @dataclass(frozen=True)
 class Place:
-    """A workspace: its schema, its keys with their user, a project of so many cases, and an open run of them all."""
+    """A workspace: its schema, its keys with their user, a project of so many cases, and an open run with results."""
 
     schema_name: str
     user: int
@@ -66,4 +66,6 @@ async def _populate(connection: WorkspaceConnection, *, made: dict[str, Any], ca
     for part in _PARTS:
         given = {"cases": (project, cases, user)}.get(part, (project,))
         await connection.execute(_SQL[part], *given)
-    made |= {"user": user, "project": project, "run": await connection.fetchval(_SQL["run"], project, user)}
+    run = await connection.fetchval(_SQL["run"], project, user)
+    await connection.execute(_SQL["results"], run, user)
+    made |= {"user": user, "project": project, "run": run}

@@ -65,3 +65,17 @@ WITH run AS (
     SELECT r.id, c.id, $1, 1, s.id FROM run r, cases c, statuses s WHERE c.project_id = $1 AND s.is_initial
 )
 SELECT id FROM run;
+
+-- name: results
+-- A result for every case of run $1 by user $2: one in eight has failed.
+WITH inserted AS (
+    INSERT INTO results (run_id, case_id, case_version, status_id, created_by)
+    SELECT rc.run_id, rc.case_id, rc.case_version, s.id, $2
+    FROM run_cases rc
+    JOIN statuses s ON s.system_name = CASE WHEN rc.case_id % 8 = 0 THEN 'failed' ELSE 'passed' END
+    WHERE rc.run_id = $1
+    RETURNING id, case_id, status_id
+)
+UPDATE run_cases SET status_id = i.status_id, latest_result_id = i.id
+FROM inserted i
+WHERE run_cases.run_id = $1 AND run_cases.case_id = i.case_id;
