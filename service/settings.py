@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     #: And after so many workspaces, each of which may take 1 MB of the server's memory.
     pool_renew_after_workspaces: int = Field(default=100, ge=1)
     #: 0 behind a PgBouncer before 1.21.
-    statement_cache_size: int = Field(default=200, ge=0)
+    statement_cache_size: int = Field(default=600, ge=0)
     statement_timeout_ms: int = Field(default=10_000, ge=100)
     lock_timeout_ms: int = Field(default=3_000, ge=100)
     max_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)

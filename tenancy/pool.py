@@ -1,8 +1,9 @@
 """The service's connections: bounded, lent with a short wait, and by preference to the workspace that had them last.
 
-A connection that meets the same workspace again spares a new plan (about 100 µs) and the memory that a backend
-keeps for every workspace it has touched, up to 1 MB. Nothing else frees that memory, so connections are renewed after
-some thousands of requests or a hundred workspaces. There is no reset between requests: only SET LOCAL is ever used.
+A connection that meets the same workspace again spares new plans, which take longer to make than to execute, and the
+memory that a backend keeps for every workspace it has touched, megabytes. Nothing else frees that memory, so
+connections are renewed after some thousands of requests or a hundred workspaces. There is no reset between requests:
+only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
@@ -27,16 +28,33 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
+# Of so many workspaces a connection keeps the plans: about 100 kB for each statement, some twenty of a busy one.
+_HOMES = 64
 # Several times what it takes to log in.
 _RETURN_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
-class _Lent:
+class Lent:
+    """A connection, and what it has been used for. *is_at_home*: its workspace is one of the last that had it."""
+
     connection: asyncpg.Connection
+    is_at_home: bool = False
     workspace: str | None = None
     requests: int = 0
     met: set[str] = field(default_factory=set)
+    #: The last workspaces, the latest at the end.
+    homes: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def enter(self, workspace: str) -> None:
+        """Count a request of the workspace."""
+        self.workspace = workspace
+        self.met.add(workspace)
+        self.is_at_home = workspace in self.homes
+        self.homes[workspace] = None
+        self.homes.move_to_end(workspace)
+        if len(self.homes) > _HOMES:
+            self.homes.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +89,7 @@ class Pool:
         wait_seconds: float = 2.0,
         renew_after: int = 5_000,
         renew_after_workspaces: int = 100,
-        statement_cache_size: int = 200,
+        statement_cache_size: int = 600,
         command_timeout: float = 30.0,
         login_of: Callable[[str], Login] | None = None,
     ) -> None:
@@ -85,7 +103,7 @@ class Pool:
         self._waiting = self._waits = self._refused = self._failed = 0
         self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
-        self._awaited: defaultdict[str | None, list[asyncio.Future[_Lent]]] = defaultdict(list)
+        self._awaited: defaultdict[str | None, list[asyncio.Future[Lent]]] = defaultdict(list)
         self._wait_seconds = wait_seconds
         self._renew_after = renew_after
         self._renew_after_workspaces = renew_after_workspaces
@@ -93,11 +111,17 @@ class Pool:
         # The server's own limits end what is slow; this one, a connection whose other end is gone without a word.
         self._command_timeout = command_timeout
         # In the order of their return: the first has been idle for the longest.
-        self._idle: OrderedDict[_Lent, None] = OrderedDict()
+        self._idle: OrderedDict[Lent, None] = OrderedDict()
         self._closed = False
 
     @asynccontextmanager
     async def connection(self, workspace: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection as lend() does."""
+        async with self.lend(workspace) as lent:
+            yield lent.connection
+
+    @asynccontextmanager
+    async def lend(self, workspace: str | None = None) -> AsyncIterator[Lent]:
         """Lend a connection, if there is one the connection that *workspace* had last.
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
@@ -111,11 +135,10 @@ class Pool:
             try:
                 lent = lent or await self._open(workspace)
                 if workspace is not None:
-                    lent.workspace = workspace
-                    lent.met.add(workspace)
+                    lent.enter(workspace)
                 lent.requests += 1
                 try:
-                    yield lent.connection
+                    yield lent
                 finally:
                     self._take_back(lent)
             finally:
@@ -167,11 +190,11 @@ class Pool:
             self._waiting -= 1
             self._waited_seconds += time.monotonic() - began
 
-    def _pick(self, workspace: str | None) -> _Lent | None:
+    def _pick(self, workspace: str | None) -> Lent | None:
         while self._idle:
             lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
             if lent is None and self._login_of is None:
-                lent = next(iter(self._idle))
+                lent = next((lent for lent in self._idle if workspace in lent.homes), next(iter(self._idle)))
             if lent is None:
                 return None
             del self._idle[lent]
@@ -179,7 +202,7 @@ class Pool:
                 return lent
         return None
 
-    async def _await_return(self, workspace: str | None) -> _Lent | None:
+    async def _await_return(self, workspace: str | None) -> Lent | None:
         """Wait a little for a connection that the workspace has out, where a new one would have to push one aside."""
         if not self._is_full or not self._out[workspace]:
             return None
@@ -202,7 +225,7 @@ class Pool:
         """Whether connections of other workspaces leave no place for a new one, which is asked for already."""
         return self._login_of is not None and self._lent + len(self._idle) > self._size
 
-    def _take_back(self, lent: _Lent) -> None:
+    def _take_back(self, lent: Lent) -> None:
         if lent.connection.is_closed():
             return
         is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
@@ -213,7 +236,7 @@ class Pool:
         else:
             self._idle[lent] = None
 
-    async def _open(self, workspace: str | None) -> _Lent:
+    async def _open(self, workspace: str | None) -> Lent:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
         while self._is_full and self._idle:
@@ -222,7 +245,7 @@ class Pool:
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
         await self._take(self._opening)
         try:
-            return _Lent(
+            return Lent(
                 await connect(
                     self._url,
                     name="The service's database",

@@ -47,34 +47,35 @@ class WorkspaceConnection:
     Once the workspace is left it is of no use: by then, the connection may be in another workspace.
     """
 
-    __slots__ = ("_connection", "_savepoints", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_savepoints", "rollback_only")
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, mark: str = "") -> None:
         self._connection: asyncpg.Connection | None = connection
+        self._mark = mark
         self._savepoints = 0
         #: Set it to have the transaction rolled back at its end although nothing failed: a dry run.
         self.rollback_only = False
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Return all rows."""
-        return await self._entered().fetch(_checked(query), *arguments)  # type: ignore[no-any-return]
+        return await self._entered().fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
 
     async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         """Return the first row, if there is one."""
-        return await self._entered().fetchrow(_checked(query), *arguments)
+        return await self._entered().fetchrow(_checked(query) + self._mark, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return await self._entered().fetchval(_checked(query), *arguments)
+        return await self._entered().fetchval(_checked(query) + self._mark, *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> int:
         """Run a query for its effect and return how many rows it concerned."""
         connection = self._entered()
         if arguments:
-            status = await connection.execute(_checked(query), *arguments)
+            status = await connection.execute(_checked(query) + self._mark, *arguments)
         else:
             # Without arguments, the driver's execute would take several statements at once.
-            statement = await connection.prepare(_checked(query))
+            statement = await connection.prepare(_checked(query) + self._mark)
             await statement.fetch()
             status = statement.get_statusmsg()
         return int(status.split()[-1])
@@ -163,23 +164,30 @@ class Gateway:
 
     @asynccontextmanager
     async def workspace(
-        self, schema_name: str, *, read_only: bool, gate: str = ""
+        self, schema_name: str, *, read_only: bool, gate: str = "", one_plan: bool = False
     ) -> AsyncIterator[WorkspaceConnection]:
         """Enter the workspace for one transaction: committed at the end, rolled back if anything raises.
 
-        *gate* is a statement of ours that lets the transaction go on or raises; it costs no round trip of its own.
+        *gate* is a statement of ours that lets the transaction go on or raises; it costs no round trip of its own. With
+        *one_plan* each query is planned once for all arguments, not anew for these.
         """
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
         role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
-        async with self._workspaces.connection(schema_name) as connection:
+        plans = "; SET LOCAL plan_cache_mode = force_generic_plan" if one_plan else ""
+        async with self._workspaces.lend(schema_name) as lent:
+            connection = lent.connection
+            # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
+            # while the connection is in other workspaces, and are made where that is worth their memory.
+            mark = f" -- {schema_name}" if lent.is_at_home else ""
             try:
                 with _telling_loss(connection):
                     await connection.execute(
-                        f"BEGIN {mode}; {role}SET LOCAL search_path = {schema_name}, pg_temp; {self._limits}; {gate}"
+                        f"BEGIN {mode}; {role}SET LOCAL search_path = {schema_name}, pg_temp; "
+                        f"{self._limits}{plans}; {gate}"
                     )
-                    with _facade(connection) as facade:
+                    with _facade(connection, mark) as facade:
                         yield facade
                     await _end(connection, rollback_only=facade.rollback_only)
             except BaseException as error:
@@ -209,8 +217,8 @@ async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIter
 
 
 @contextmanager
-def _facade(connection: asyncpg.Connection) -> Iterator[WorkspaceConnection]:
-    facade = WorkspaceConnection(connection)
+def _facade(connection: asyncpg.Connection, mark: str = "") -> Iterator[WorkspaceConnection]:
+    facade = WorkspaceConnection(connection, mark)
     try:
         yield facade
     finally:

@@ -187,6 +187,7 @@ async def search_test_cases(work: Work, *, project: int, query: str, **paging: A
         },
     ),
     permissions=(Permission.VIEW_TEST_CASES,),
+    by_key=True,
 )
 async def get_test_case(work: Work, *, project: int, case_id: CaseRef, **history: Any) -> Document:
     return await case_history.case_with_history(work, project, case_id, **history)
@@ -203,6 +204,7 @@ async def get_test_case(work: Work, *, project: int, case_id: CaseRef, **history
     returns=CASE,
     permissions=(Permission.CREATE_TEST_CASES,),
     creates=True,
+    by_key=True,
 )
 async def create_test_case(work: Work, *, project: int, **draft: Any) -> Document:
     [document] = await case_writing.create_cases(work, project, [CaseDraft(**draft)])
@@ -221,6 +223,7 @@ async def create_test_case(work: Work, *, project: int, **draft: Any) -> Documen
     returns=MANY,
     permissions=(Permission.CREATE_TEST_CASES,),
     creates=True,
+    by_key=True,
 )
 async def create_test_cases(work: Work, *, project: int, cases: list[dict[str, Any]], folder_id: int = 0) -> Document:
     drafts = [CaseDraft(**{"folder_id": folder_id, **draft}) for draft in cases]
@@ -238,6 +241,7 @@ async def create_test_cases(work: Work, *, project: int, cases: list[dict[str, A
     returns=CASE,
     permissions=(Permission.EDIT_TEST_CASES,),
     destructive=True,
+    by_key=True,
 )
 async def update_test_case(
     work: Work, *, project: int, case_id: CaseRef, expected_version: int | None = None, **patch: Any
@@ -263,6 +267,7 @@ async def update_test_case(
     returns=CHANGED,
     permissions=(Permission.EDIT_TEST_CASES, Permission.BULK_EDIT_TEST_CASES),
     destructive=True,
+    by_key=True,
 )
 async def update_test_cases(
     work: Work, *, project: int, case_ids: list[CaseRef], max_affected: int | None = None, **patch: Any

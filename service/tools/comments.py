@@ -30,6 +30,7 @@ COMMENT = record({**ITEM, "caseId": INTEGER}, {"editedAt": TIME, "deleted": BOOL
     arguments=(CASE_ID, LIMIT, CURSOR),
     returns=page(record(ITEM, {"editedAt": TIME})),
     permissions=(Permission.VIEW_TEST_CASES,),
+    by_key=True,
 )
 async def get_comments(work: Work, *, project: int, case_id: CaseRef, **paging: Any) -> Document:
     return await comments.list_comments(work, project, case_id, **paging)
@@ -44,6 +45,7 @@ async def get_comments(work: Work, *, project: int, case_id: CaseRef, **paging: 
     returns=COMMENT,
     permissions=(Permission.ADD_COMMENTS,),
     creates=True,
+    by_key=True,
 )
 async def add_comment(work: Work, *, project: int, case_id: CaseRef, body: str) -> Document:
     return await comments.add_comment(work, project, case_id, body=body)
@@ -58,6 +60,7 @@ async def add_comment(work: Work, *, project: int, case_id: CaseRef, body: str) 
     returns=COMMENT,
     permissions=(Permission.ADD_COMMENTS,),
     destructive=True,
+    by_key=True,
 )
 async def update_comment(work: Work, *, project: int, comment_id: int, **change: Any) -> Document:
     return await comments.update_comment(work, project, comment_id, **change)
@@ -71,6 +74,7 @@ async def update_comment(work: Work, *, project: int, comment_id: int, **change:
     returns=COMMENT,
     permissions=(Permission.VIEW_TEST_CASES,),
     destructive=True,
+    by_key=True,
 )
 async def delete_comment(work: Work, *, project: int, comment_id: int) -> Document:
     return await comments.delete_comment(work, project, comment_id)

@@ -88,7 +88,9 @@ class ToolHost:
         if tool.in_project:
             needed = tool.needed(values)
             gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=needed)
-        async with self._gateway.workspace(caller.schema_name, read_only=tool.read_only, gate=gate) as connection:
+        async with self._gateway.workspace(
+            caller.schema_name, read_only=tool.read_only, gate=gate, one_plan=tool.by_key
+        ) as connection:
             replay = _Replay(connection, actor, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:
                 return answer

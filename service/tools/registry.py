@@ -24,6 +24,7 @@ class Tool:
     """An MCP tool. *permissions* are all required in the project that the call names; empty means access to it.
 
     Where they depend on what is asked for, *permissions_by_arguments* tells them by the names of the arguments given.
+    A tool *by_key* finds all it needs by ids and keys, not by filters: one plan of each query does for all calls.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Tool:
     idempotent: bool
     handler: Handler
     permissions_by_arguments: Callable[[set[str]], tuple[Permission, ...]] | None = None
+    by_key: bool = False
 
     def needed(self, given: Iterable[str]) -> tuple[Permission, ...]:
         """Return the permissions that a call with the arguments *given* needs, all of them."""
@@ -76,6 +78,7 @@ def read_tool(
     returns: Schema,
     permissions: tuple[Permission, ...] = (),
     in_project: bool = True,
+    by_key: bool = False,
 ) -> Callable[[Handler], Tool]:
     """Make a tool of the handler below: one that reads, in a READ ONLY transaction."""
 
@@ -92,6 +95,7 @@ def read_tool(
             destructive=False,
             idempotent=True,
             handler=handler,
+            by_key=by_key,
         )
 
     return make
@@ -107,6 +111,7 @@ def write_tool(
     permissions_by_arguments: Callable[[set[str]], tuple[Permission, ...]] | None = None,
     creates: bool = False,
     destructive: bool = False,
+    by_key: bool = False,
 ) -> Callable[[Handler], Tool]:
     """Make a tool of the handler below: one that writes in one transaction, and can be tried with `dryRun`.
 
@@ -133,6 +138,7 @@ def write_tool(
             idempotent=not creates,
             handler=handler,
             permissions_by_arguments=permissions_by_arguments,
+            by_key=by_key,
         )
 
     return make

@@ -260,6 +260,7 @@ def _draft(result: dict[str, Any]) -> ResultDraft:
     ),
     permissions=(Permission.EXECUTE_TESTS,),
     creates=True,
+    by_key=True,
 )
 async def record_test_result(work: Work, *, project: int, run_id: int, **result: Any) -> Document:
     return await recording.record_result(work, project, run_id, _draft(result))
@@ -287,6 +288,7 @@ async def record_test_result(work: Work, *, project: int, run_id: int, **result:
     ),
     permissions=(Permission.EXECUTE_TESTS,),
     creates=True,
+    by_key=True,
 )
 async def record_test_results(work: Work, *, project: int, run_id: int, results: list[dict[str, Any]]) -> Document:
     return await recording.record_results(work, project, run_id, [_draft(result) for result in results])

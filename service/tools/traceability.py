@@ -88,6 +88,7 @@ CYCLE = record({"id": INTEGER, "name": STRING, "state": STRING})
     ),
     returns=record({**LINK_REQUIRED, "created": BOOLEAN}, LINK_OPTIONAL),
     permissions=(Permission.MANAGE_EXTERNAL_REFERENCES,),
+    by_key=True,
 )
 async def link_to_issue(work: Work, *, project: int, case_id: CaseRef, **link: Any) -> Document:
     return await links.link_case(work, project, case_id, **link)
@@ -103,6 +104,7 @@ async def link_to_issue(work: Work, *, project: int, case_id: CaseRef, **link: A
     returns=record({**LINK_REQUIRED, "deleted": BOOLEAN}, LINK_OPTIONAL),
     permissions=(Permission.MANAGE_EXTERNAL_REFERENCES,),
     destructive=True,
+    by_key=True,
 )
 async def unlink_from_issue(work: Work, *, project: int, link_id: int) -> Document:
     return await links.unlink(work, project, link_id)

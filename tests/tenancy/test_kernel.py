@@ -58,6 +58,59 @@ async def test_workspace_gets_the_connection_that_it_had_last(pool):
             assert await backend(connection) == pid
 
 
+async def test_workspace_gets_a_connection_that_keeps_its_plans(pool):
+    async with pool.connection("w_aaaa") as first, pool.connection("w_bbbb") as second:
+        a, b = await backend(first), await backend(second)
+    async with pool.connection("w_aaaa"), pool.connection("w_cccc") as other:
+        assert await backend(other) == b
+    for workspace, pid in (("w_bbbb", b), ("w_aaaa", a), ("w_bbbb", b)):
+        async with pool.connection(workspace) as connection:
+            assert await backend(connection) == pid
+
+
+async def test_plans_of_a_workspace_are_kept_while_its_connection_is_in_others(world, acme, globex):
+    pool = Pool(world.service_url, size=1)
+    gateway = Gateway(pool)
+    query = "SELECT p.name FROM projects p WHERE p.id = $1"
+    for _ in range(4):
+        for tenant in (acme, globex):
+            name = tenant.workspace.schema_name
+            async with gateway.workspace(name, read_only=True, one_plan=True) as connection:
+                for project, found in ((tenant.project, "main"), (tenant.projects["secret"], "secret")):
+                    assert await connection.fetchval(query, project) == found
+    async with pool.connection() as connection:
+        kept = await connection.fetch(
+            "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1",
+            query + "%",
+        )
+    await pool.close()
+    plans = {row["statement"].removeprefix(query): (row["generic_plans"], row["custom_plans"]) for row in kept}
+    # A workspace that comes once gets none of its own.
+    assert plans == {
+        "": (4, 0),
+        f" -- {acme.workspace.schema_name}": (6, 0),
+        f" -- {globex.workspace.schema_name}": (6, 0),
+    }
+
+
+async def test_only_the_last_workspaces_have_statements_of_their_own(world, acme):
+    pool = Pool(world.service_url, size=1, renew_after_workspaces=1_000)
+    async with pool.lend(acme.workspace.schema_name) as lent:
+        assert not lent.is_at_home
+    for number in range(63):
+        async with pool.lend(f"w_other{number}"):
+            pass
+    async with pool.lend(acme.workspace.schema_name) as lent:
+        assert lent.is_at_home
+    for number in range(64):
+        async with pool.lend(f"w_other{number}"):
+            pass
+    async with pool.lend(acme.workspace.schema_name) as lent:
+        assert not lent.is_at_home
+        assert len(lent.homes) == 64
+    await pool.close()
+
+
 async def test_connection_is_renewed_after_its_requests(world):
     pool = Pool(world.service_url, size=1, renew_after=3)
     pids = []
