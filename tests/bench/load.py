@@ -12,10 +12,10 @@ import random
 import sys
 import time
 
+import httptools
 import uvloop
 
-_HEAD_END = b"\r\n\r\n"
-_LENGTH = b"content-length:"
+_OK = 200
 _QUANTILES = (0.5, 0.9, 0.99)
 
 
@@ -27,32 +27,29 @@ class _Connection(asyncio.Protocol):
         self._until = until
         self._latencies = latencies
         self._done = done
-        self._received = b""
-        self._missing = 0
         self._began = 0.0
+        self._body = b""
+        self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        if self._missing:
-            # The head is read, and known to be good.
-            self._missing -= len(data)
-        else:
-            self._received += data
-            head, end, body = self._received.partition(_HEAD_END)
-            if not end:
-                return
-            lower = head.lower()
-            if not lower.startswith(b"http/1.1 200") or b'"isError":true' in body or b'"error"' in body[:60]:
-                self._fail(f"the server answered {head[:40]!r}: {body[:300]!r}")
-                return
-            self._missing = int(lower.partition(_LENGTH)[2].partition(b"\r\n")[0]) - len(body)
-            self._received = b""
-        if not self._missing:
-            self._latencies.append(time.perf_counter() - self._began)
-            self._next()
+        self._parser.feed_data(data)
+
+    def on_body(self, part: bytes) -> None:
+        # What a call has failed with is told at the beginning.
+        self._body = self._body or part
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status != _OK or b'"isError":true' in self._body or b'"error"' in self._body[:60]:
+            self._fail(f"the server answered {status}: {self._body[:300]!r}")
+            return
+        self._body = b""
+        self._latencies.append(time.perf_counter() - self._began)
+        self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._done.done():

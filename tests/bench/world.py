@@ -35,12 +35,12 @@ class Place:
     run: int
 
 
-async def make_world(admin_url: str, *, workspaces: int, keys: int, cases: int) -> list[Place]:
-    """Migrate the database and fill it."""
+async def make_world(admin_url: str, *, workspaces: int, keys: int, cases: int, there: int = 0) -> list[Place]:
+    """Migrate the database and add *workspaces* to the number that is *there* already."""
     admin = await connect(admin_url, name="the benchmark's server")
     await migrate(admin)
     places = []
-    for number in track(range(workspaces), "Making workspaces", console=notes, transient=True):
+    for number in track(range(there, there + workspaces), "Making workspaces", console=notes, transient=True):
         made: dict[str, Any] = {}
         workspace = await create_workspace(
             admin, slug=f"bench-{number}", name="Bench", populate=partial(_populate, made=made, cases=cases)
