@@ -92,6 +92,9 @@ def supervise(jobs: Sequence[Job], *, on_ready: Callable[[], None], stop_seconds
             _watch(processes, on_ready)
     finally:
         is_well = _end(processes, stop_seconds)
+        while signal.sigtimedwait(_STOPS, 0):
+            # Told more than once: it has stopped.
+            pass
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
@@ -123,8 +126,8 @@ def _watch(processes: list[_Process], on_ready: Callable[[], None]) -> None:
 def _heard(processes: list[_Process], seconds: float | None) -> list[_Process]:
     """Wait so long for something on the lines, or for a signal, which raises KeyboardInterrupt."""
     lines = {process.line: process for process in processes if process.line is not None}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         readable, _, _ = select.select(lines, (), (), seconds)
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)

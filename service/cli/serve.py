@@ -38,7 +38,7 @@ def serve(
     settings = read_settings(**given)
     configure_logging(form=settings.log_format, level=settings.log_level)
     if wait:
-        # Before it listens, or a proxy would take it for one that answers.
+        # Before it listens, or a proxy would take it for one that answers; with no threads left, as workers want it.
         asyncio.run(wait_for_database(settings, wait))
     listening = listen(settings.host, settings.port)
     host, port, *_ = listening.getsockname()

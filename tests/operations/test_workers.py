@@ -10,11 +10,13 @@ import signal
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from service.settings import cores, read_settings
 from tenancy.connection import connect
 from tests.conftest import Client
 from tests.operations.test_health import PATIENCE, get, process
@@ -264,6 +266,32 @@ def test_guesses_are_counted_for_all_workers_together(world):
         # Two in each; while this runs, hardly one more comes free.
         assert 6 <= statuses.count(401) <= 8
         assert set(statuses) == {401, 429}
+
+
+def test_a_burst_of_connections_is_not_for_one_worker_alone(world):
+    key = world.acme.people["lead"].key
+    with instance(world.service_url) as service, ExitStack() as stack:
+        for _ in range(60):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), PATIENCE))
+            connection.sendall(
+                f"POST /mcp HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(PING)}\r\n\r\n{PING.decode()}".encode()
+            )
+        wait_until(lambda: len(service.logged("call")) == 60)
+        counts = Counter(event["worker"] for event in service.logged("call"))
+    # At random, as the kernel's hash of addresses is: fewer than five of sixty happen once in a million times.
+    assert len(counts) == 3
+    assert min(counts.values()) >= 5
+
+
+def test_auto_is_as_many_workers_as_processors_may_be_used():
+    all_of_them = os.sched_getaffinity(0)
+    assert cores() <= len(all_of_them)
+    os.sched_setaffinity(0, {min(all_of_them)})
+    try:
+        assert read_settings(SERVICE_DATABASE_URL="postgresql://x@127.0.0.1:1/x", workers="auto").workers == 1
+    finally:
+        os.sched_setaffinity(0, all_of_them)
 
 
 def test_too_few_connections_of_the_server_are_told(world):
