@@ -41,10 +41,11 @@ CLOSE_SECONDS = 10
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
-def listen(host: str, port: int, *, beside: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, beside: bool = False, setting: str = "--port") -> socket.socket:
     """Return a listening socket, so that nobody else takes the port while the database starts. 0: any free port.
 
-    With *beside*, next to one that lets itself be shared: the kernel spreads connections over them.
+    With *beside*, next to one that lets itself be shared: the kernel spreads connections over them. *setting* is where
+    the port can be chosen.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -57,19 +58,19 @@ def listen(host: str, port: int, *, beside: bool = False) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise TenancyError(f"Port {port} is in use: stop what uses it, or choose another with --port.") from error
+            raise TenancyError(
+                f"Port {port} is in use: stop what uses it, or choose another with {setting}."
+            ) from error
         raise TenancyError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
     return listening
 
 
 @contextmanager
-def listening_for_metrics(host: str, port: int) -> Iterator[socket.socket]:
+def listening_for_metrics(
+    host: str, port: int, *, setting: str = "TESTORCHESTRATOR_METRICS_PORT"
+) -> Iterator[socket.socket]:
     """Listen for who asks for metrics."""
-    try:
-        listening = listen(host, port)
-    except TenancyError as error:
-        raise TenancyError(f"Metrics: {error} It is TESTORCHESTRATOR_METRICS_PORT.") from error
-    with listening:
+    with listen(host, port, setting=setting) as listening:
         _LOG.info("metrics", host=host, port=listening.getsockname()[1])
         yield listening
 

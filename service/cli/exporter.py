@@ -50,7 +50,7 @@ def exporter(
     configure_logging(form="json", level="info")
     registry = CollectorRegistry()
     registry.register(Workspaces(database_url()))
-    with listening_for_metrics(host, port) as listening, serving_metrics(registry, listening):
+    with listening_for_metrics(host, port, setting="--port") as listening, serving_metrics(registry, listening):
         run(until_signal())
 
 
