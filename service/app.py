@@ -52,7 +52,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
     if metrics is not None:
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
-    accounts_pool = _pool(settings, size=max(2, settings.pool_size // 4))
+    accounts_pool = _pool(settings, size=_small(settings))
     install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
@@ -83,6 +83,16 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
     return app
 
 
+def most_connections(settings: Settings) -> int:
+    """Return how many connections to the database one process may have."""
+    small_pools = 1 if settings.strict_secret is None else 2
+    return settings.pool_size + small_pools * _small(settings) + 1
+
+
+def _small(settings: Settings) -> int:
+    return max(2, settings.pool_size // 4)
+
+
 def _pool(settings: Settings, **options: Any) -> Pool:
     return Pool(
         settings.service_database_url.get_secret_value(),
@@ -102,7 +112,7 @@ def _pools(settings: Settings) -> list[Pool]:
         return [make(size=settings.pool_size)]
     logins = StrictLogins(settings.strict_secret.get_secret_value())
     # The first one only looks keys up, which is quick.
-    return [make(size=max(2, settings.pool_size // 4)), make(size=settings.pool_size, login_of=logins.login)]
+    return [make(size=_small(settings)), make(size=settings.pool_size, login_of=logins.login)]
 
 
 def _who(identity: Identity) -> dict[str, int]:

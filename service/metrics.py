@@ -1,16 +1,21 @@
 """What Prometheus is told of this process, on a port of its own: numbers, and never of whom.
 
 Requests are counted from what the log knows of them; pools and the gateway count for themselves, and are read when
-somebody asks. Every process has its own port: Prometheus adds up what it wants to see together.
+somebody asks. Every process of one worker has its own port. Of several workers one process tells (`Workers`), which
+asks each of them and adds nothing up: a worker that is new would take back what was counted, and Prometheus can add.
 """
 
 from __future__ import annotations
 
-import errno
+import http.client
 import platform
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,24 +23,26 @@ from prometheus_client import (
     GCCollector,
     Histogram,
     Info,
+    Metric,
     ProcessCollector,
-    start_http_server,
+    make_wsgi_app,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from tenancy.errors import ERROR_CLASSES, TenancyError
+from tenancy.errors import ERROR_CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from prometheus_client import Metric
+    import socket
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from service.mcp.call_log import Entry
     from tenancy.pool import Pool
     from tenancy.session import Gateway
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_PATIENCE_SECONDS = 2
 # There from the start, or the first one of them would be no increase.
 _STATUSES = (200, 202, 400, 401, 403, 408, 413, 429, 431, 500, 503)
 _CODES = ("BUSY", "TIMEOUT", "SERVER_FAULT", "-32603")
@@ -147,20 +154,66 @@ class _Database(Collector):
         return size, connections, waiting, waits, waited, refused, failed, errors
 
 
+class Workers(Collector):
+    """What several workers tell, each on its port of this machine's loopback; every sample says whose it is."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._ports = ports
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask all at once; of one that does not answer in time nothing is told but that."""
+        with ThreadPoolExecutor(len(self._ports)) as pool:
+            answers = list(pool.map(_ask, self._ports))
+        up = GaugeMetricFamily("testorchestrator_worker_up", "Whether the worker answered just now.", labels=["worker"])
+        families: dict[str, Metric] = {}
+        for number, answer in enumerate(answers):
+            up.add_metric([str(number)], answer is not None)
+            for family in answer or ():
+                whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                whole.samples += [
+                    sample._replace(labels={**sample.labels, "worker": str(number)}) for sample in family.samples
+                ]
+        return up, *families.values()
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering asks nobody."""
+        return ()
+
+
+def _ask(port: int) -> list[Metric] | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return list(text_string_to_metric_families(text))
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: who reads the metrics is no event."""
+
+
 @contextmanager
-def serving_metrics(registry: CollectorRegistry, *, host: str, port: int) -> Iterator[int]:
-    """Answer `GET /metrics` in a thread of its own, which a busy event loop cannot hold up; yield the port."""
+def serving_metrics(registry: CollectorRegistry, listening: socket.socket) -> Iterator[None]:
+    """Answer `GET /metrics` on *listening* in a thread of its own, which a busy event loop cannot hold up."""
+    server = _Server(address := listening.getsockname()[:2], _Silent, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listening
+    server.server_name, server.server_port = address
+    server.set_app(make_wsgi_app(registry))
+    server.setup_environ()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise TenancyError(
-                f"Port {port} for metrics is in use: stop what uses it, or set TESTORCHESTRATOR_METRICS_PORT to "
-                "another; every process needs its own."
-            ) from error
-        raise TenancyError(f"Cannot listen on {host} port {port} for metrics: {error.strerror or error}.") from error
-    try:
-        yield server.server_port
+        yield
     finally:
         server.shutdown()
         server.server_close()

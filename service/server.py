@@ -1,4 +1,4 @@
-"""Serving the application on one listening socket, until a signal or the caller ends it."""
+"""Serving the application on one listening socket, until a signal or the caller ends it: one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -17,9 +17,9 @@ from hypercorn.config import Config
 
 from migrations.trees import Tree, head
 from service import __version__
-from service.app import create_app
+from service.app import create_app, most_connections
 from service.metrics import Metrics, serving_metrics
-from tenancy.connection import connect, require_statement_cache
+from tenancy.connection import connect, is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import require_isolation
 from tenancy.keys import PREFIX
@@ -28,41 +28,64 @@ from tenancy.release import require_control
 from tenancy.session import Gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from service.settings import Settings
 
 _LOG = structlog.get_logger()
 _BACKLOG = 1024
 _ASK_AGAIN_SECONDS = 1
-_CLOSE_SECONDS = 10
+#: What is left when all requests are done may take so long.
+CLOSE_SECONDS = 10
 #: Linux alone has it.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket, so that nobody else takes the port while the database starts. 0: any free port."""
+def listen(host: str, port: int, *, beside: bool = False, setting: str = "--port") -> socket.socket:
+    """Return a listening socket, so that nobody else takes the port while the database starts. 0: any free port.
+
+    With *beside*, next to one that lets itself be shared: the kernel spreads connections over them. *setting* is where
+    the port can be chosen.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise TenancyError(f"Port {port} is in use: stop what uses it, or choose another with --port.") from error
+            raise TenancyError(
+                f"Port {port} is in use: stop what uses it, or choose another with {setting}."
+            ) from error
         raise TenancyError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
     return listening
 
 
-async def until_signal() -> None:
-    """Return at SIGINT or SIGTERM."""
+@contextmanager
+def listening_for_metrics(
+    host: str, port: int, *, setting: str = "TESTORCHESTRATOR_METRICS_PORT"
+) -> Iterator[socket.socket]:
+    """Listen for who asks for metrics."""
+    with listen(host, port, setting=setting) as listening:
+        _LOG.info("metrics", host=host, port=listening.getsockname()[1])
+        yield listening
+
+
+async def until_signal(line: socket.socket | None = None) -> None:
+    """Return at SIGINT or SIGTERM, or when *line* is at its end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if line is not None:
+        loop.add_reader(line, stop.set)
     await stop.wait()
+    if line is not None:
+        loop.remove_reader(line)
 
 
 async def serve(
@@ -73,15 +96,28 @@ async def serve(
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve on *listening* until *until* returns, finish what runs, stop; raise TenancyError if it cannot start."""
-    await _require_database(settings)
+    await check_database(settings)
+    with ExitStack() as stack:
+        telling = None
+        if settings.metrics_port is not None:
+            telling = stack.enter_context(listening_for_metrics(settings.metrics_host, settings.metrics_port))
+        await serve_checked(settings, listening, telling, until=until, on_ready=on_ready)
+
+
+async def serve_checked(
+    settings: Settings,
+    listening: socket.socket,
+    telling: socket.socket | None,
+    *,
+    until: Callable[[], Coroutine[None, None, None]],
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve as `serve` does, on a database that was checked before, with metrics on *telling*."""
     with ExitStack() as stack:
         metrics = None
-        if settings.metrics_port is not None:
+        if telling is not None:
             metrics = Metrics(version=__version__, schema_version=head(Tree.WORKSPACE))
-            port = stack.enter_context(
-                serving_metrics(metrics.registry, host=settings.metrics_host, port=settings.metrics_port)
-            )
-            _LOG.info("metrics", host=settings.metrics_host, port=port)
+            stack.enter_context(serving_metrics(metrics.registry, telling))
         await _serve(settings, listening, metrics, until=until, on_ready=on_ready)
 
 
@@ -109,7 +145,7 @@ async def _serve(
     config.keep_alive_timeout = settings.keep_alive_seconds
     config.h11_max_incomplete_size = config.h2_max_header_list_size = settings.max_header_bytes
     config.graceful_timeout = settings.shutdown_seconds
-    config.shutdown_timeout = _CLOSE_SECONDS
+    config.shutdown_timeout = CLOSE_SECONDS
     config.include_server_header = False
     config.errorlog = None
     # From here on, so that a signal during the start stops as cleanly as one later.
@@ -147,6 +183,28 @@ async def wait_for_database(settings: Settings, seconds: float) -> None:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
         else:
             return
+
+
+async def check_database(settings: Settings) -> None:
+    """Raise TenancyError unless the database can be served, and tell where it lets in too few connections."""
+    await _require_database(settings)
+    connection = await connect(
+        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
+    )
+    try:
+        # A pooler is there to have more of them than the server.
+        if await is_pooled(connection):
+            return
+        most = int(await connection.fetchval("SELECT current_setting('max_connections')"))
+    finally:
+        await connection.close()
+    if (wanted := settings.workers * most_connections(settings)) > most:
+        _LOG.warning(
+            "too_few_connections",
+            wanted=wanted,
+            max_connections=most,
+            mend="raise max_connections of PostgreSQL, or lower TESTORCHESTRATOR_POOL_SIZE or _WORKERS",
+        )
 
 
 async def _require_database(settings: Settings) -> None:

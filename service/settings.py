@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
     base_domain: str | None = Field(default=None, pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")
     #: What people write into the address bar, for links and snippets, such as https://qa.example.com.
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
-    #: Tries to sign in from one client address, per process; 0: as many as it likes.
+    #: Tries to sign in from one client address, of all workers together; 0: as many as it likes.
     sign_ins_per_minute: int = Field(default=20, ge=0)
     #: Mail for forgotten passwords; without a host none is sent, and operators make the links.
     smtp_host: str | None = None
@@ -42,10 +45,13 @@ class Settings(BaseSettings):
     mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
+    #: Processes that serve this port; auto: as many as there are processors.
+    workers: int = Field(default=1, ge=1, le=256)
     #: Origins of web pages that may call; programs send none.
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     #: Host headers that are answered, such as api.example.com; empty: all.
     allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    #: Per worker.
     pool_size: int = Field(default=10, ge=1, le=1000)
     pool_wait_seconds: float = Field(default=2.0, gt=0, le=60)
     #: A connection is renewed after so many requests, since nothing else frees what it keeps of each workspace.
@@ -62,10 +68,11 @@ class Settings(BaseSettings):
     max_header_bytes: int = Field(default=16 * 1024, ge=1024, le=64 * 1024)
     #: How long a connection may be idle, or take to send a request's headers.
     keep_alive_seconds: float = Field(default=75, gt=0)
-    #: Per key and process; 0: as often as it likes. After a pause, a key may make calls_burst of them at once.
+    #: Per key and worker, since most clients have one connection; 0: as often as it likes. After a pause, a key may
+    #: make calls_burst of them at once.
     calls_per_second: float = Field(default=50, ge=0)
     calls_burst: int = Field(default=200, ge=1)
-    #: Per client address and process; 0: as many as it likes. Keys that work are not concerned.
+    #: Per client address, of all workers together; 0: as many as it likes. Keys that work are not concerned.
     wrong_keys_per_minute: int = Field(default=60, ge=0)
     #: How many proxies stand before the service, each of which adds to X-Forwarded-For.
     trusted_proxies: int = Field(default=0, ge=0)
@@ -78,10 +85,29 @@ class Settings(BaseSettings):
     log_format: Literal["json", "pretty"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        if value == "auto":
+            return cores()
+        if isinstance(value, str) and not value.isdecimal():
+            raise PydanticCustomError("workers", "Give a number of processes, or auto")
+        return value
+
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return frozenset(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def cores() -> int:
+    """Return how many processors there are for this process, in a container too."""
+    found = len(os.sched_getaffinity(0))
+    # "max 100000" where there is no quota, no file where there are no such groups.
+    with suppress(OSError, ValueError):
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        found = min(found, max(1, quota // period))
+    return found
 
 
 def strict_secret() -> str | None:

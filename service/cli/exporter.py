@@ -23,7 +23,7 @@ from migrations.trees import Tree, head
 from service.cli.console import database_url, run
 from service.logs import configure_logging
 from service.metrics import serving_metrics
-from service.server import until_signal
+from service.server import listening_for_metrics, until_signal
 from tenancy.catalog import count_workspaces
 from tenancy.errors import first_line
 
@@ -50,8 +50,7 @@ def exporter(
     configure_logging(form="json", level="info")
     registry = CollectorRegistry()
     registry.register(Workspaces(database_url()))
-    with serving_metrics(registry, host=host, port=port) as bound:
-        structlog.get_logger().info("metrics", host=host, port=bound)
+    with listening_for_metrics(host, port, setting="--port") as listening, serving_metrics(registry, listening):
         run(until_signal())
 
 

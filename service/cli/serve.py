@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import structlog
@@ -17,6 +18,9 @@ from service.settings import read_settings
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one. Default: 8520.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes; auto: one for each processor. Default: 1.")
+    ] = None,
     wait: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=0, max=3600, help="Wait so long for a database that it can serve."),
@@ -26,19 +30,26 @@ def serve(
 
     With --wait it may be started before the database is there and migrated; what it waits for is logged. SIGTERM
     stops it when what runs is done; TESTORCHESTRATOR_DRAIN_SECONDS before that, /readyz tells proxies to turn away.
+    With --workers, one that dies is started again; each has its own connections to the database.
 
-    Example: testorchestrator serve --port 8520 --wait 60
+    Example: testorchestrator serve --port 8520 --workers auto --wait 60
     """
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {name: value for name, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
     settings = read_settings(**given)
     configure_logging(form=settings.log_format, level=settings.log_level)
     if wait:
-        # Before it listens, or a proxy would take it for one that answers.
-        run(wait_for_database(settings, wait))
+        # Before it listens, or a proxy would take it for one that answers; with no threads left, as workers want it.
+        asyncio.run(wait_for_database(settings, wait))
     listening = listen(settings.host, settings.port)
     host, port, *_ = listening.getsockname()
+    count = {"workers": settings.workers} if settings.workers > 1 else {}
 
     def ready() -> None:
-        structlog.get_logger().info("serving", host=host, port=port)
+        structlog.get_logger().info("serving", host=host, port=port, **count)
 
-    run(serve_until_stopped(settings, listening, on_ready=ready))
+    if settings.workers > 1:
+        from service.workers import serve_by_workers
+
+        serve_by_workers(settings, listening, on_ready=ready)
+    else:
+        run(serve_until_stopped(settings, listening, on_ready=ready))

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LOG = structlog.get_logger()
-_PROCESS = secrets.token_hex(4)
-_NUMBERS = itertools.count(1)
 _METHODS = frozenset({"initialize", "ping", "server/discover", "tools/call", "tools/list"})
 #: What is said of a method or tool that there is not.
 UNKNOWN = "unknown"
@@ -73,10 +71,13 @@ class CallLog(Generic[Caller]):
     ) -> None:
         self._identify = identify
         self._observe = observe
+        # Not the module's, which processes that are forked would share.
+        self._process = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
 
     def begin(self) -> None:
         """Give the request its id, which every event of the log then carries."""
-        structlog.contextvars.bind_contextvars(request_id=f"{_PROCESS}-{next(_NUMBERS):x}")
+        structlog.contextvars.bind_contextvars(request_id=f"{self._process}-{next(self._numbers):x}")
 
     def write(self, entry: Entry) -> None:
         """Log the request."""

@@ -47,8 +47,11 @@ ALLOWED = {
     "service.server": {
         "tenancy", "migrations", "service.app", "service.settings", "service.metrics", "service",
     },
+    "service.supervisor": set(),
+    "service.workers": {"tenancy", "service.server", "service.supervisor", "service.metrics", "service.settings"},
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
+        "service.workers",
         "service.settings", "service.links", "service.snippets", "service.metrics", "service",
     },
 }  # fmt: skip

@@ -74,11 +74,11 @@ CALLS: dict[str, Callable[[Place, random.Random], tuple[str, dict[str, Any]]]] =
 }
 
 
-def messages(name: str, port: int, places: list[Place]) -> list[str]:
-    """Return requests of the kind *name*, over all places and keys at random, the same in every run."""
+def messages(name: str, port: int, places: list[Place], *, variety: int = VARIETY) -> list[str]:
+    """Return so many requests of the kind *name*, over all places and keys at random, the same in every run."""
     dice = random.Random(name)  # noqa: S311 - a load, not a secret
     made = []
-    for _ in range(VARIETY):
+    for _ in range(variety):
         place = dice.choice(places)
         key = dice.choice(place.keys)
         if name == "tools/list":

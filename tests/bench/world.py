@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tenancy.session import WorkspaceConnection
 
 _SQL = load(__file__)
+_RENEW_AFTER = 50
 _PARTS = ("cases", "versions", "steps", "values", "tagged")
 
 
@@ -41,6 +42,10 @@ async def make_world(admin_url: str, *, workspaces: int, keys: int, cases: int, 
     await migrate(admin)
     places = []
     for number in track(range(there, there + workspaces), "Making workspaces", console=notes, transient=True):
+        if number % _RENEW_AFTER == 0:
+            # What a connection keeps of each workspace makes the next one slower.
+            await admin.close()
+            admin = await connect(admin_url, name="the benchmark's server")
         made: dict[str, Any] = {}
         workspace = await create_workspace(
             admin, slug=f"bench-{number}", name="Bench", populate=partial(_populate, made=made, cases=cases)

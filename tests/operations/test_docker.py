@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from service.cli.exporter import Workspaces
 from service.cli.main import COMMANDS, load
-from service.metrics import Metrics
+from service.metrics import Metrics, Workers
 from service.settings import Settings
 from tenancy.pool import Pool
 from tenancy.session import Gateway
@@ -241,6 +241,7 @@ def told():
     metrics._request("ping", "none", "ok")
     metrics._seconds("ping", "none")
     metrics.registry.register(Workspaces("postgresql://nobody@127.0.0.1:1/x"))
+    metrics.registry.register(Workers([1]))
     families = metrics.registry.collect()
     names = {sample.name for family in families for sample in family.samples}
     # What nothing has happened to has no sample yet.
