@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from service.domain.users import add_user
 from service.sql import load
+from tenancy.catalog import Workspace
 from tenancy.provision import create_workspace
+from tenancy.session import as_workspace
 from tests.bench import world
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from tenancy.catalog import Workspace
     from tenancy.session import WorkspaceConnection
 
 _CASES = load(world.__file__)
@@ -64,3 +65,17 @@ async def _populate(connection: WorkspaceConnection, *, made: dict[str, int], si
             query = _CASES.get(part) or _SQL[part]
             given = (project, cases, user) if part == "cases" else (project, cases if part == "issues" else user)
             await connection.execute(query, *(given if "$2" in query else given[:1]))
+
+
+async def find_large(admin: asyncpg.Connection, *, slug: str) -> Large | None:
+    """Return the workspace that make_large has made before, if it has."""
+    row = await admin.fetchrow(
+        "SELECT id, slug, name, schema_name, state, schema_version FROM control.workspaces WHERE slug = $1", slug
+    )
+    if row is None:
+        return None
+    workspace = Workspace(**row)
+    async with as_workspace(admin, workspace.schema_name) as connection:
+        found = await connection.fetchrow(_SQL["found"])
+    assert found is not None
+    return Large(workspace=workspace, **found)

@@ -112,3 +112,9 @@ SELECT $2::bigint, 'create_test_cases', 'create', 'case', c.id, $1::bigint, 1, c
 UNION ALL
 SELECT $2, 'record_test_results', 'create', 'result', e.id, $1, 1, e.created_at
 FROM results e JOIN runs r ON r.id = e.run_id WHERE r.project_id = $1;
+
+-- name: found
+-- What there is in a workspace that was filled like this.
+SELECT u.id AS user, p.id AS project, n.id AS neighbour, p.last_case_number AS cases
+FROM users u, projects p, projects n
+WHERE u.email = 'ann@large.example' AND p.name = 'The project' AND n.name = 'The neighbour';

@@ -97,7 +97,7 @@ def queries() -> dict[str, str]:
         found[f"listing by {name} after a key"] = cases.Matching(1).listing(sort, [1, 1], 1)[0]
     found |= {f"count by {name}": cases.Matching(1, [(name, 1, 1)]).count()[0] for name in cases.CONDITIONS}
     found |= {"gaps": coverage.GAPS, "issues": coverage.ISSUES, "runs": runs.LISTING, "count runs": runs.COUNT}
-    found |= {"issue page": coverage.ISSUE_PAGE}
+    found |= {"issue page": coverage.ISSUE_PAGE} | {f"page of {kind}": q for kind, q in coverage.CASE_PAGES.items()}
     found |= {"run cases": runs.RUN_CASES, "count run cases": runs.COUNT_RUN_CASES}
     return found | {"count": cases.Matching(1).count()[0]}
 
