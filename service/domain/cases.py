@@ -16,11 +16,31 @@ from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from asyncpg import Record
 
     from service.domain.work import Document, Work
 
 _SQL = load(__file__)
+
+
+#: What each filter adds to the query, with {0} and {1} for its values. One that is not given is not in the text, and
+#: who filters has a plan made for the values: how many cases they match decides which index is the right one.
+CONDITIONS = {
+    "folders": "c.folder_id = ANY ({0}::bigint[])",
+    "root": "c.folder_id IS NULL",
+    "template": "c.template_id = {0}::bigint",
+    "state": "c.lifecycle_state_id = {0}::bigint",
+    "tag": "EXISTS (SELECT FROM case_tags ct WHERE ct.case_id = c.id AND ct.tag_id = {0}::bigint)",
+    "value": "EXISTS (SELECT FROM case_field_values v WHERE v.case_id = c.id AND v.field_id = {0}::bigint "
+    "AND jsonb_hash(v.value) = jsonb_hash({1}::jsonb) AND v.value = {1}::jsonb)",
+    "values": "EXISTS (SELECT FROM case_field_values v WHERE v.case_id = c.id AND v.field_id = {0}::bigint "
+    "AND v.value @> {1}::jsonb)",
+    "since": "c.updated_at >= {0}::timestamptz",
+    "word": "c.title ILIKE {0}::text",
+    "other": "c.number <> {0}::integer",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +51,18 @@ class _Sort:
     value_type: type
     descending: bool = False
 
-    def query(self) -> str:
-        """Return the query of a page after the key ($10, $11), of at most $12 cases."""
-        sign, direction = ("<", "DESC") if self.descending else (">", "ASC")
-        casts = {int: "integer", str: "varchar", dt.datetime: "timestamptz"}
-        after = f"($10::{casts[self.value_type]} IS NULL OR (m.{self.column}, m.id) {sign} ($10, $11::bigint))"
-        order = f"m.{self.column} {direction}, m.id {direction}"
-        return (
-            f"SELECT m.id, m.{self.column} AS key FROM ({_SQL['matching_cases']}) m "
-            f"WHERE {after} ORDER BY {order} LIMIT $12"
-        )
+    def after(self) -> str:
+        """Return the condition of what follows a key: {0}, the column's value, and {1}, the id."""
+        sign = "<" if self.descending else ">"
+        kind = {int: "integer", str: "varchar", dt.datetime: "timestamptz"}[self.value_type]
+        if self.value_type is int:
+            return f"c.{self.column} {sign} {{0}}::{kind}"
+        return f"(c.{self.column}, c.id) {sign} ({{0}}::{kind}, {{1}}::bigint)"
+
+    def order(self) -> str:
+        """Return what to order by."""
+        direction = "DESC" if self.descending else "ASC"
+        return f"{self.column} {direction}" + ("" if self.value_type is int else f", id {direction}")
 
 
 _COLUMNS = {"number": ("number", int), "title": ("title", str), "updated": ("updated_at", dt.datetime)}
@@ -49,14 +71,54 @@ SORTS = {
     for name, (column, value_type) in _COLUMNS.items()
     for sign in ("", "-")
 }
-LISTINGS = {name: sort.query() for name, sort in SORTS.items()}
-COUNT = f"SELECT count(*) FROM ({_SQL['matching_cases']}) m"
-SEARCH = (
-    f"SELECT m.id, m.number, (m.number IS DISTINCT FROM $3)::integer AS rank FROM ({_SQL['found_cases']}) m "
-    "WHERE $4::integer IS NULL OR ((m.number IS DISTINCT FROM $3)::integer, m.number) > ($4, $5::integer) "
-    "ORDER BY rank, m.number LIMIT $6"
-)
-COUNT_FOUND = f"SELECT count(*) FROM ({_SQL['found_cases']}) m"
+
+
+class Matching:
+    """The cases of a project that pass filters: how many there are, and a page of them."""
+
+    def __init__(self, project_id: int, filters: Iterable[tuple[Any, ...]] = ()) -> None:
+        self._arguments: list[Any] = [project_id]
+        self._query = _SQL["cases_of_project"]
+        self._is_filtered = False
+        for name, *values in filters:
+            self._query += self._also(CONDITIONS[name], values, self._arguments)
+            self._is_filtered = True
+
+    def count(self) -> tuple[str, list[Any]]:
+        """Return the query for how many there are, and its arguments."""
+        return f"SELECT count(*) FROM ({self._query}) m", self._arguments
+
+    def listing(self, sort: _Sort, key: Sequence[Any] | None, limit: int) -> tuple[str, list[Any]]:
+        """Return the query for a page in the order of *sort* after *key*, of *limit* cases, and its arguments."""
+        arguments = list(self._arguments)
+        after = "" if key is None else self._also(sort.after(), key, arguments)
+        arguments.append(limit)
+        return (
+            f"SELECT m.id, m.{sort.column} AS key FROM ({self._query}{after}) m "
+            f"ORDER BY {sort.order()} LIMIT ${len(arguments)}::bigint",
+            arguments,
+        )
+
+    async def fetch(self, work: Work, query: tuple[str, list[Any]]) -> Sequence[Record]:
+        """Return the rows of one of the two."""
+        text, arguments = query
+        fetch = work.connection.fetch_planned if self._is_filtered else work.connection.fetch
+        return await fetch(text, *arguments)
+
+    async def total(self, work: Work) -> int:
+        """Return how many there are."""
+        [row] = await self.fetch(work, self.count())
+        count: int = row["count"]
+        return count
+
+    def _also(self, condition: str, values: Sequence[Any], arguments: list[Any]) -> str:
+        names = []
+        for number, value in enumerate(values):
+            if f"{{{number}}}" in condition:
+                arguments.append(value)
+                names.append(f"${len(arguments)}")
+        return "\n    AND " + condition.format(*names)
+
 
 _LIKE_SPECIAL = re.compile(r"([%_\\])")
 _ESCAPED = r"\\\1"
@@ -117,31 +179,30 @@ async def list_cases(
 ) -> Document:
     """Return a page of the cases that pass all filters."""
     references = await load_references(work, project_id, folders=[folder_id] if folder_id else [], tags=tags)
-    tag_ids = references.tag_list(tags) or None
-    if lifecycle_state_id is not None:
-        references.lifecycle_state(lifecycle_state_id)
+    filters: list[tuple[Any, ...]] = []
     if folder_id:
         references.folder(folder_id)
-    wanted = await _wanted_fields(work, project_id, template_id, fields) if template_id is not None or fields else None
-    at_root = folder_id == 0 and not include_subfolders
-    filters = (
-        project_id,
-        folder_id or None,
-        include_subfolders,
-        at_root,
-        template_id,
-        lifecycle_state_id,
-        tag_ids,
-        wanted,
-        updated_since,
-    )
-    place = Cursor("list_test_cases", filters, sort)
+        folders = [folder_id]
+        if include_subfolders:
+            folders = await work.connection.fetchval(_SQL["subtree"], project_id, folder_id)
+        filters.append(("folders", folders))
+    elif folder_id == 0 and not include_subfolders:
+        filters.append(("root",))
+    if lifecycle_state_id is not None:
+        filters.append(("state", references.lifecycle_state(lifecycle_state_id)))
+    filters += [("tag", tag) for tag in references.tag_list(tags)]
+    if template_id is not None or fields:
+        filters += await _wanted_fields(work, project_id, template_id, fields)
+    if updated_since is not None:
+        filters.append(("since", updated_since))
+    place = Cursor("list_test_cases", project_id, folder_id, include_subfolders, filters, sort)
     order = SORTS[sort]
-    key = place.read(cursor) or [None, None]
-    if order.value_type is dt.datetime and key[0] is not None:
+    key = place.read(cursor)
+    if key is not None and order.value_type is dt.datetime:
         key[0] = dt.datetime.fromisoformat(key[0])
-    total = await work.connection.fetchval(COUNT, *filters)
-    rows = await work.connection.fetch(LISTINGS[sort], *filters, *key, limit + 1)
+    matching = Matching(project_id, filters)
+    total = await matching.total(work)
+    rows = await matching.fetch(work, matching.listing(order, key, limit + 1))
     items = await case_items(work, [row["id"] for row in rows])
     return page(items, total=total, limit=limit, cursor=place, key=lambda i: (rows[i]["key"], rows[i]["id"]))
 
@@ -151,26 +212,37 @@ async def search_cases(
 ) -> Document:
     """Return a page of the cases whose title has every word of *query*, the case of that number first."""
     words = query.split()
-    patterns = [f"%{_LIKE_SPECIAL.sub(_ESCAPED, word)}%" for word in words]
-    number = _NUMBER.fullmatch(query.strip())
-    exact = int(number[1]) if number else None
+    filters: list[tuple[Any, ...]] = [("word", f"%{_LIKE_SPECIAL.sub(_ESCAPED, word)}%") for word in dict.fromkeys(words)]
     place = Cursor("search_test_cases", project_id, words)
-    key = place.read(cursor) or [None, None]
-    total = await work.connection.fetchval(COUNT_FOUND, project_id, patterns, exact)
-    rows = await work.connection.fetch(SEARCH, project_id, patterns, exact, *key, limit + 1)
-    items = await case_items(work, [row["id"] for row in rows])
-    return page(items, total=total, limit=limit, cursor=place, key=lambda i: (rows[i]["rank"], rows[i]["number"]))
+    after = place.read(cursor)
+    first: list[tuple[int, int]] = []
+    if number := _NUMBER.fullmatch(query.strip()):
+        exact = int(number[1])
+        case_id = await work.connection.fetchval(_SQL["case_of_number"], project_id, exact)
+        if case_id is not None:
+            filters.append(("other", exact))
+            first = [(case_id, exact)]
+    matching = Matching(project_id, filters)
+    total = len(first) + await matching.total(work)
+    # In a cursor, 0 stands for the case of that number, and 1 for the others.
+    key = [after[1], None] if after is not None and after[0] else None
+    rows = await matching.fetch(work, matching.listing(SORTS["number"], key, limit + 1))
+    found = [(1, row["key"], row["id"]) for row in rows]
+    if after is None:
+        found = [*((0, number, case_id) for case_id, number in first), *found][: limit + 1]
+    items = await case_items(work, [case_id for _, _, case_id in found])
+    return page(items, total=total, limit=limit, cursor=place, key=lambda i: found[i][:2])
 
 
 async def _wanted_fields(
     work: Work, project_id: int, template_id: int | None, fields: Mapping[str, Any] | None
-) -> list[dict[str, Any]] | None:
-    """Return the equality filters by field id; a field must be one of the project's, or of the template's."""
+) -> list[tuple[Any, ...]]:
+    """Return the filters by template and by values; a field must be one of the project's, or of the template's."""
     templates = await load_templates(work, project_id, template_id)
     if template_id is not None and not templates:
         raise NotFoundOrDenied
     known = [field for template in templates.values() for field in template.fields.values() if field.type != "STEPS"]
-    wanted = []
+    wanted: list[tuple[Any, ...]] = [] if template_id is None else [("template", template_id)]
     for key, value in (fields or {}).items():
         variants = find_field(known, key)
         if not variants:
@@ -187,8 +259,8 @@ async def _wanted_fields(
                 f"Give field {variants[0].label} a value to filter by, or leave it out.",
                 field=key[:100],
             )
-        wanted.append({"field_id": variants[0].id, "value": read})
-    return wanted or None
+        wanted.append(("values" if isinstance(read, list) else "value", variants[0].id, read))
+    return wanted
 
 
 def _read_by_any(variants: Sequence[Field], value: Any) -> Any:

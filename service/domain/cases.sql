@@ -69,42 +69,22 @@ JOIN users editor ON editor.id = c.updated_by
 WHERE c.project_id = $1 AND c.deleted_at IS NULL AND (c.id = ANY ($2::bigint[]) OR c.number = ANY ($3::integer[]))
 ORDER BY c.number;
 
--- name: matching_cases
--- The cases of project $1 that pass the filters, each of which is off when null: in folder $2 (and below, if $3) or,
--- with $4, at the root; of template $5; in lifecycle state $6; with all tags $7; with all field values $8, a JSON
--- array of {field_id, value}; updated since $9.
-SELECT c.id, c.number, c.title, c.folder_id, c.lifecycle_state_id, c.updated_at, c.version
-FROM cases c
-WHERE c.project_id = $1 AND c.deleted_at IS NULL
-    AND ($2::bigint IS NULL OR c.folder_id IN (
-        WITH RECURSIVE subtree AS (
-            SELECT $2::bigint AS id
-            UNION ALL
-            SELECT f.id FROM subtree s JOIN folders f ON f.project_id = $1 AND f.parent_id = s.id WHERE $3::boolean
-        )
-        SELECT id FROM subtree
-    ))
-    AND (NOT $4::boolean OR c.folder_id IS NULL)
-    AND ($5::bigint IS NULL OR c.template_id = $5)
-    AND ($6::bigint IS NULL OR c.lifecycle_state_id = $6)
-    AND ($7::bigint[] IS NULL OR NOT EXISTS (
-        SELECT FROM unnest($7::bigint[]) AS wanted (tag_id)
-        WHERE NOT EXISTS (SELECT FROM case_tags ct WHERE ct.tag_id = wanted.tag_id AND ct.case_id = c.id)
-    ))
-    AND ($8::jsonb IS NULL OR NOT EXISTS (
-        SELECT FROM jsonb_to_recordset($8::jsonb) AS wanted (field_id bigint, value jsonb)
-        WHERE NOT EXISTS (
-            SELECT FROM case_field_values v
-            WHERE v.case_id = c.id AND v.field_id = wanted.field_id AND v.value @> wanted.value
-        )
-    ))
-    AND ($9::timestamptz IS NULL OR c.updated_at >= $9);
+-- name: cases_of_project
+-- The cases of project $1, which lists and searches narrow down.
+SELECT c.id, c.number, c.title, c.updated_at FROM cases c WHERE c.project_id = $1 AND c.deleted_at IS NULL;
 
--- name: found_cases
--- The cases of project $1 whose title has every one of the patterns $2, or whose number is $3.
-SELECT c.id, c.number, c.title, c.folder_id, c.lifecycle_state_id, c.updated_at, c.version
-FROM cases c
-WHERE c.project_id = $1 AND c.deleted_at IS NULL AND (c.title ILIKE ALL ($2::text[]) OR c.number = $3::integer);
+-- name: subtree
+-- Folder $2 of project $1 and all below it.
+WITH RECURSIVE below AS (
+    SELECT $2::bigint AS id
+    UNION ALL
+    SELECT f.id FROM below b JOIN folders f ON f.project_id = $1 AND f.parent_id = b.id
+)
+SELECT array_agg(b.id) FROM below b;
+
+-- name: case_of_number
+-- The case of project $1 with number $2.
+SELECT c.id FROM cases c WHERE c.project_id = $1 AND c.number = $2 AND c.deleted_at IS NULL;
 
 -- name: case_items
 -- The cases $1 as lists show them, in the order given.

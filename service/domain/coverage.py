@@ -32,7 +32,7 @@ from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from service.domain.issue_keys import Source
     from service.domain.links import Trackers
@@ -40,14 +40,7 @@ if TYPE_CHECKING:
 
 _SQL = load(__file__)
 
-# Each kind of gap, and which figure it is counted of.
-KINDS = {
-    "CASES_WITHOUT_ISSUE": "cases",
-    "ISSUES_WITHOUT_CASE": "issues",
-    "ISSUES_NOT_PASSING": "covered",
-    "CASES_NEVER_RUN": "cases",
-}
-_OF_CASES = {"CASES_WITHOUT_ISSUE", "CASES_NEVER_RUN"}
+KINDS = ("CASES_WITHOUT_ISSUE", "ISSUES_WITHOUT_CASE", "ISSUES_NOT_PASSING", "CASES_NEVER_RUN")
 
 VERDICTS = ("PASSING", "FAILING", "UNTESTED", "NOT_COVERED")
 
@@ -57,79 +50,73 @@ _LONGEST_LIST = 200
 _ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
 
 
-# The queries below are made of those in the file, so that all mean the same by scope and coverage. What they have
-# computed they never join, as the planner would take it for tiny and compare all with all; IS TRUE keeps it from that.
+# The queries below are made of those in the file, so that all mean the same by scope and coverage. They have a plan made
+# for their arguments: what is null is then not in it. What they have computed they never join, as the planner would take
+# it for tiny and compare all with all, but put together and group.
 
-# The cases in scope, with what their latest counted result says; null where there is none.
-_OUTCOMES = f"""
-    SELECT c.id, latest.id AS result_id, latest.passed, latest.failed
-    FROM ({_SQL["cases_in_scope"]}) c
-    LEFT JOIN LATERAL (
-        SELECT e.id, s.success AND NOT s.failure AS passed, s.failure AS failed
-        FROM results e
-        JOIN statuses s ON s.id = e.status_id
-        WHERE e.case_id = c.id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
-        ORDER BY e.id DESC
-        LIMIT 1
-    ) latest ON true
-"""
+# Whether a case of the scope ($1 to $3) has a counted result, and whether it covers an issue.
+_IS_EXECUTED = "EXISTS (SELECT FROM results e WHERE e.case_id = c.id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3)))"
+_IS_COVERING = (
+    "EXISTS (SELECT FROM links k JOIN relations m ON m.id = k.relation_id AND m.semantic = 'GENERAL' "
+    "WHERE k.case_id = c.id)"
+)
 
-# The verdicts on the issues $4 (null: all) of the project. A case may cover an issue by several relations.
-_VERDICTS = f"""
-    SELECT i.id, count(DISTINCT o.id) AS cases, count(DISTINCT o.id) FILTER (WHERE o.passed) AS passing,
+
+def _verdicts(issues: str, covering: str) -> str:
+    """Return a query for the verdicts on *issues*, from the rows of *covering*.
+
+    A case may cover an issue by several relations.
+    """
+    return f"""
+    SELECT o.id, count(DISTINCT o.case_id) AS cases, count(DISTINCT o.case_id) FILTER (WHERE o.passed) AS passing,
         CASE
-            WHEN count(o.id) = 0 THEN 'NOT_COVERED'
+            WHEN count(o.case_id) = 0 THEN 'NOT_COVERED'
             WHEN bool_or(o.failed) THEN 'FAILING'
-            WHEN count(*) FILTER (WHERE o.passed) = count(o.id) THEN 'PASSING'
+            WHEN count(*) FILTER (WHERE o.passed) = count(o.case_id) THEN 'PASSING'
             ELSE 'UNTESTED'
         END AS verdict
-    FROM issues i
-    LEFT JOIN ({_SQL["covering"]}) v ON v.issue_id = i.id
-    LEFT JOIN ({_OUTCOMES}) o ON o.id = v.case_id
-    WHERE i.project_id = $1 AND ($4::bigint[] IS NULL OR i.id = ANY ($4))
-    GROUP BY i.id
+    FROM (
+        SELECT i.id, NULL::bigint AS case_id, NULL::boolean AS passed, NULL::boolean AS failed FROM ({issues}) i
+        UNION ALL
+        SELECT v.issue_id, v.case_id, v.passed, v.failed FROM ({covering}) v
+    ) o
+    GROUP BY o.id
 """
 
-# All figures, and of the gaps of kind $5 the ids of those after $6, at most $7.
+
+# How many cases and issues there are in scope, how many of them are what, and the ids of the issues with one of the
+# verdicts $5 (null: of none) after $6, at most $7. $4 is null: all issues.
 GAPS = f"""
-    WITH scope AS MATERIALIZED (
-        SELECT o.id, o.result_id, EXISTS (SELECT FROM ({_SQL["covering"]}) v WHERE v.case_id = o.id) AS covers
-        FROM ({_OUTCOMES}) o
-    ), issue AS MATERIALIZED (
-        SELECT v.id, v.verdict
-        FROM ({_VERDICTS}) v
-        WHERE $2::bigint[] IS NULL AND $3::bigint[] IS NULL
-            OR (v.id IN (
-                SELECT k.issue_id
-                FROM links k
-                LEFT JOIN results e ON e.id = k.result_id
-                WHERE k.project_id = $1 AND ($3::bigint[] IS NULL OR k.case_id IS NOT NULL OR e.run_id = ANY ($3))
-                    AND (coalesce(k.case_id, e.case_id) IN (SELECT s.id FROM scope s)) IS TRUE
-            )) IS TRUE
-    ), gap AS MATERIALIZED (
-        SELECT 'CASES_WITHOUT_ISSUE' AS kind, s.id FROM scope s WHERE NOT s.covers
-        UNION ALL
-        SELECT 'ISSUES_WITHOUT_CASE', i.id FROM issue i WHERE i.verdict = 'NOT_COVERED'
-        UNION ALL
-        SELECT 'ISSUES_NOT_PASSING', i.id FROM issue i WHERE i.verdict IN ('FAILING', 'UNTESTED')
-        UNION ALL
-        SELECT 'CASES_NEVER_RUN', s.id FROM scope s WHERE s.result_id IS NULL
+    WITH covering AS MATERIALIZED ({_SQL["covering"]}), issue AS MATERIALIZED (
+        {_verdicts(_SQL["issues_in_scope"], "SELECT v.issue_id, v.case_id, v.passed, v.failed FROM covering v")}
     )
     SELECT
-        (SELECT count(*) FROM scope) AS cases,
-        (SELECT count(*) FROM issue) AS issues,
-        (SELECT count(*) FROM issue i WHERE i.verdict <> 'NOT_COVERED') AS covered,
+        (SELECT count(*) FROM ({_SQL["cases_in_scope"]}) c) AS cases,
+        (SELECT count(*) FROM ({_SQL["cases_in_scope"]}) c WHERE {_IS_EXECUTED}) AS executed,
+        (SELECT count(DISTINCT v.case_id) FROM covering v) AS covering,
         (
-            SELECT coalesce(json_object_agg(n.kind, n.gaps), '{{}}')
-            FROM (SELECT g.kind, count(*) AS gaps FROM gap g GROUP BY g.kind) n
-        ) AS gaps,
+            SELECT coalesce(json_object_agg(n.verdict, n.issues), '{{}}')
+            FROM (SELECT i.verdict, count(*) AS issues FROM issue i GROUP BY i.verdict) n
+        ) AS verdicts,
         ARRAY(
-            SELECT g.id FROM gap g
-            WHERE g.kind = $5 AND ($6::bigint IS NULL OR g.id > $6)
-            ORDER BY g.id
+            SELECT i.id FROM issue i
+            WHERE i.verdict = ANY ($5::text[]) AND ($6::bigint IS NULL OR i.id > $6)
+            ORDER BY i.id
             LIMIT $7
         ) AS page
 """
+
+# Of the cases in scope the ids of those that are a gap, by its kind, after $4, at most $5.
+CASE_PAGES = {
+    kind: f"""
+    SELECT c.id FROM ({_SQL["cases_in_scope"]}) c
+    WHERE NOT {fact} AND ($4::bigint IS NULL OR c.id > $4)
+    ORDER BY c.id
+    LIMIT $5::bigint
+"""
+    for kind, fact in (("CASES_WITHOUT_ISSUE", _IS_COVERING), ("CASES_NEVER_RUN", _IS_EXECUTED))
+}
+_VERDICTS_OF = {"ISSUES_WITHOUT_CASE": ["NOT_COVERED"], "ISSUES_NOT_PASSING": ["FAILING", "UNTESTED"]}
 
 # The issues $4 with the verdicts on them, in the order given.
 ISSUES = f"""
@@ -143,7 +130,9 @@ ISSUES = f"""
         'caseCount', v.cases,
         'passingCount', v.passing
     )) AS document
-    FROM ({_VERDICTS}) v
+    FROM ({
+    _verdicts("SELECT i.id FROM issues i WHERE i.project_id = $1 AND i.id = ANY ($4::bigint[])", _SQL["covering"])
+}) v
     JOIN issues i ON i.id = v.id
     JOIN sources t ON t.id = i.source_id
     ORDER BY array_position($4::bigint[], v.id)
@@ -151,10 +140,10 @@ ISSUES = f"""
 
 
 # The issues with verdict $5 (null: any) after the key ($6 to $9), at most $10, and how many have which verdict. In the
-# order of their keys: SHOP-9 is before SHOP-10.
+# order of their keys: SHOP-9 is before SHOP-10. $2 to $4 are null: all issues.
 _ISSUE_ORDER = "rtrim(i.key, '0123456789'), length(i.key), i.key, i.id"
 ISSUE_PAGE = f"""
-    WITH issue AS MATERIALIZED (SELECT v.id, v.verdict FROM ({_VERDICTS}) v)
+    WITH issue AS MATERIALIZED ({_verdicts(_SQL["issues_in_scope"], _SQL["covering"])})
     SELECT
         (
             SELECT coalesce(json_object_agg(n.verdict, n.issues), '{{}}')
@@ -197,20 +186,29 @@ async def coverage_gaps(
     if limits is None:
         raise NotFoundOrDenied
     scope = project_id, limits["folders"], limits["runs"]
-    row = await work.connection.fetchrow(GAPS, *scope, None, kind, *after, limit + 1)
-    assert row is not None  # noqa: S101 - it has no FROM
-    figures: Document = {"gaps": [_figure(row, name) for name in KINDS]}
+    fetch = work.connection.fetch_planned
+    [row] = await fetch(GAPS, *scope, None, _VERDICTS_OF.get(kind or ""), *after, limit + 1)
+    verdicts: dict[str, int] = row["verdicts"]
+    issues = sum(verdicts.values())
+    covered = issues - verdicts.get("NOT_COVERED", 0)
+    counted = {
+        "CASES_WITHOUT_ISSUE": (row["cases"] - row["covering"], row["cases"]),
+        "ISSUES_WITHOUT_CASE": (issues - covered, issues),
+        "ISSUES_NOT_PASSING": (covered - verdicts.get("PASSING", 0), covered),
+        "CASES_NEVER_RUN": (row["cases"] - row["executed"], row["cases"]),
+    }
+    figures: Document = {"gaps": [_figure(name, *counted[name]) for name in KINDS]}
     if kind is None:
         return figures
-    ids = row["page"]
-    if kind in _OF_CASES:
+    if kind in CASE_PAGES:
+        ids = [row["id"] for row in await fetch(CASE_PAGES[kind], *scope, *after, limit + 1)]
         rows = await work.connection.fetch(_SQL["case_gaps"], ids)
     else:
-        rows = await work.connection.fetch(ISSUES, *scope, ids)
+        ids = row["page"]
+        rows = await fetch(ISSUES, *scope, ids)
     items = [row["document"] for row in rows]
-    total = row["gaps"].get(kind, 0)
     beside = {**figures, "kind": kind}
-    return page(items, total=total, limit=limit, cursor=place, key=lambda i: (ids[i],), beside=beside)
+    return page(items, total=counted[kind][0], limit=limit, cursor=place, key=lambda i: (ids[i],), beside=beside)
 
 
 async def list_issues(
@@ -219,10 +217,9 @@ async def list_issues(
     """Return a page of the project's issues by key, with the verdicts on them, and how many have which verdict."""
     place = Cursor("issues", project_id, verdict)
     after = place.read(cursor) or [None] * 4
-    row = await work.connection.fetchrow(ISSUE_PAGE, project_id, None, None, None, verdict, *after, limit + 1)
-    assert row is not None  # noqa: S101 - it has no FROM
+    [row] = await work.connection.fetch_planned(ISSUE_PAGE, project_id, None, None, None, verdict, *after, limit + 1)
     ids, verdicts = row["page"], {name: row["verdicts"].get(name, 0) for name in VERDICTS}
-    rows = await work.connection.fetch(ISSUES, project_id, None, None, ids)
+    rows = await work.connection.fetch_planned(ISSUES, project_id, None, None, ids)
     items = [{"id": found["id"], **found["document"]} for found in rows]
     total = sum(verdicts.values()) if verdict is None else verdicts.get(verdict, 0)
     beside = {"verdicts": verdicts}
@@ -234,8 +231,7 @@ async def list_issues(
     return page(items, total=total, limit=limit, cursor=place, key=key, beside=beside)
 
 
-def _figure(row: Mapping[str, Any], kind: str) -> Document:
-    count, of = row["gaps"].get(kind, 0), row[KINDS[kind]]
+def _figure(kind: str, count: int, of: int) -> Document:
     return {"kind": kind, "count": count, "of": of, "percentage": round(100 * count / of, 1) if of else 0}
 
 
@@ -253,10 +249,10 @@ async def reverse_traceability(
 
 async def trace_issue(work: Work, project_id: int, issue_id: int) -> Document:
     """Return what reverse_traceability does for a known issue, given by its id."""
-    row = await work.connection.fetchrow(ISSUES, project_id, None, None, [issue_id])
-    if row is None:
+    rows = await work.connection.fetch_planned(ISSUES, project_id, None, None, [issue_id])
+    if not rows:
         raise NotFoundOrDenied
-    document: Document = row["document"]
+    document: Document = rows[0]["document"]
     lists, totals = {}, {}
     for name in _TRACED:
         rows = await work.connection.fetch(_SQL[f"{name}_of_issue"], issue_id, _LONGEST_LIST)

@@ -31,11 +31,38 @@ WHERE c.project_id = $1 AND c.deleted_at IS NULL
         SELECT FROM run_cases rc WHERE rc.case_id = c.id AND rc.run_id = ANY ($3)));
 
 -- name: covering
--- The links by which a case covers an issue in project $1.
-SELECT k.issue_id, k.case_id
+-- The links by which the cases of project $1, of folders $2 and runs $3 where those are not null, cover issues (or the
+-- issues $4), with what the latest counted result of the case says; null where there is none.
+SELECT k.issue_id, k.case_id, s.success AND NOT s.failure AS passed, s.failure AS failed
 FROM links k
 JOIN relations m ON m.id = k.relation_id AND m.semantic = 'GENERAL'
-WHERE k.project_id = $1 AND k.case_id IS NOT NULL;
+JOIN cases c ON c.id = k.case_id AND c.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT e.status_id FROM results e
+    WHERE e.case_id = k.case_id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3))
+    ORDER BY e.id DESC
+    LIMIT 1
+) latest ON true
+LEFT JOIN statuses s ON s.id = latest.status_id
+WHERE k.project_id = $1 AND ($4::bigint[] IS NULL OR k.issue_id = ANY ($4))
+    AND ($2::bigint[] IS NULL OR c.folder_id = ANY ($2))
+    AND ($3::bigint[] IS NULL OR EXISTS (
+        SELECT FROM run_cases rc WHERE rc.case_id = c.id AND rc.run_id = ANY ($3)));
+
+-- name: issues_in_scope
+-- The issues of project $1; where folders $2 or runs $3 are not null, those that are linked to their cases and results,
+-- some of them several times.
+SELECT i.id FROM issues i WHERE i.project_id = $1 AND $2::bigint[] IS NULL AND $3::bigint[] IS NULL
+UNION ALL
+SELECT k.issue_id
+FROM links k
+LEFT JOIN results e ON e.id = k.result_id
+JOIN cases c ON c.id = coalesce(k.case_id, e.case_id) AND c.deleted_at IS NULL
+WHERE k.project_id = $1 AND ($2::bigint[] IS NOT NULL OR $3::bigint[] IS NOT NULL)
+    AND ($2::bigint[] IS NULL OR c.folder_id = ANY ($2))
+    AND ($3::bigint[] IS NULL
+        OR (k.case_id IS NOT NULL OR e.run_id = ANY ($3))
+        AND EXISTS (SELECT FROM run_cases rc WHERE rc.case_id = c.id AND rc.run_id = ANY ($3)));
 
 -- name: case_gaps
 -- The cases $1 as lists of gaps show them, in the order given.

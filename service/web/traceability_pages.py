@@ -30,7 +30,7 @@ async def traceability(visit: Visit, project_id: int) -> Response:
 @page("/projects/<int:project_id>/traceability/gaps", needs=_NEEDS)
 async def gaps(visit: Visit, project_id: int) -> Response:
     """Show how many gaps there are, and those of one kind."""
-    kind = visit.choice("kind", tuple(KINDS)) or next(iter(KINDS))
+    kind = visit.choice("kind", KINDS) or KINDS[0]
     found = await coverage_gaps(visit.work, project_id, kind=kind, cursor=visit.text("cursor"))
     return await visit.render("gaps.html", found=found)
 

@@ -4,6 +4,7 @@ WITH project AS (
     INSERT INTO projects (name, last_case_number) VALUES ('Shop', $1::integer) RETURNING id
 ), tags AS (
     INSERT INTO tags (context, name) SELECT 'REPOSITORY', 'area-' || n FROM generate_series(1, 12) n
+    ON CONFLICT DO NOTHING
 ), root AS (
     INSERT INTO folders (id, project_id, depth, name)
     SELECT nextval('ids'), p.id, 1, 'Area ' || n FROM project p, generate_series(1, 8) n RETURNING id, project_id
@@ -14,11 +15,12 @@ WITH project AS (
 SELECT id FROM project;
 
 -- name: cases
--- The cases $2 of project $1 by user $3: titles of five words from a vocabulary, spread over the folders.
-INSERT INTO cases (project_id, number, title, folder_id, template_id, lifecycle_state_id, created_by, updated_by)
+-- The cases $2 of project $1 by user $3: titles of five words from a vocabulary, spread over the folders, one a minute.
+INSERT INTO cases (
+    project_id, number, title, folder_id, template_id, lifecycle_state_id, created_by, updated_by, updated_at)
 SELECT $1, n, initcap(w.words[1 + n % 20]) || ' ' || w.words[1 + (n / 20) % 20] || ' is ' || w.words[1 + (n * 7) % 20]
         || ' after ' || w.words[1 + (n * 13) % 20] || ' ' || n,
-    f.ids[1 + n % cardinality(f.ids)], t.id, l.id, $3, $3
+    f.ids[1 + n % cardinality(f.ids)], t.id, l.id, $3, $3, now() - interval '1 minute' * ($2 - n)
 FROM generate_series(1, $2::integer) n,
     (SELECT array_agg(id ORDER BY id) AS ids FROM folders WHERE project_id = $1 AND depth = 2) f,
     templates t, lifecycle_states l,

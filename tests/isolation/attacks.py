@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DENIED = asyncpg.InsufficientPrivilegeError
 STACKED = asyncpg.PostgresSyntaxError  # "cannot insert multiple commands into a prepared statement"
 UNKNOWN = asyncpg.UndefinedFunctionError
-READS = ("fetch", "fetchrow", "fetchval", "execute")
+READS = ("fetch", "fetch_planned", "fetchrow", "fetchval", "execute")
 
 
 class Attack(NamedTuple):

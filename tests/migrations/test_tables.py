@@ -92,11 +92,14 @@ def queries() -> dict[str, str]:
     for file in sorted((ROOT / "service").rglob("*.sql")):
         for name, query in load(str(file.with_suffix(".py"))).items():
             found[f"{file.stem}.{name}"] = query
-    found |= {f"listing {name}": query for name, query in cases.LISTINGS.items()}
+    for name, sort in cases.SORTS.items():
+        found[f"listing by {name}"] = cases.Matching(1).listing(sort, None, 1)[0]
+        found[f"listing by {name} after a key"] = cases.Matching(1).listing(sort, [1, 1], 1)[0]
+    found |= {f"count by {name}": cases.Matching(1, [(name, 1, 1)]).count()[0] for name in cases.CONDITIONS}
     found |= {"gaps": coverage.GAPS, "issues": coverage.ISSUES, "runs": runs.LISTING, "count runs": runs.COUNT}
-    found |= {"issue page": coverage.ISSUE_PAGE}
+    found |= {"issue page": coverage.ISSUE_PAGE} | {f"page of {kind}": q for kind, q in coverage.CASE_PAGES.items()}
     found |= {"run cases": runs.RUN_CASES, "count run cases": runs.COUNT_RUN_CASES}
-    return found | {"count": cases.COUNT, "search": cases.SEARCH, "count found": cases.COUNT_FOUND}
+    return found | {"count": cases.Matching(1).count()[0]}
 
 
 async def test_every_query_can_be_prepared_in_a_fresh_workspace(admin):

@@ -174,7 +174,8 @@ results = Table(
     info=APPEND_ONLY,
 )
 Index("results_run_case_idx", results.c.run_id, results.c.case_id, results.c.id)
-Index("results_case_idx", results.c.case_id, results.c.id)
+# The latest result of a case, and what it says, without a look at the table.
+Index("results_latest_idx", results.c.case_id, results.c.id, postgresql_include=["run_id", "status_id"])
 
 result_steps = Table(
     "result_steps",

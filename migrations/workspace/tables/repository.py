@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -73,7 +74,7 @@ cases = Table(
     Column("number", Integer, nullable=False),
     string("title", 255),
     bigint("folder_id", nullable=True),
-    reference("template_id", "templates.id", index=True),
+    reference("template_id", "templates.id"),
     bigint("lifecycle_state_id"),
     string("lifecycle_context", 10, default="REPOSITORY"),
     Column("estimate_seconds", Integer, nullable=True),
@@ -99,9 +100,20 @@ cases = Table(
     "Without a folder it is at the root of the tree.",
     info=READ_WRITE,
 )
-Index("cases_folder_idx", cases.c.project_id, cases.c.folder_id, cases.c.number)
-Index("cases_title_idx", cases.c.project_id, cases.c.title, cases.c.id)
-Index("cases_updated_idx", cases.c.project_id, cases.c.updated_at, cases.c.id)
+# Counting reads an index alone: each tells which cases are deleted. Those of folders and templates serve their foreign
+# keys too, so they have all cases.
+_NOT_DELETED = cases.c.deleted_at.is_(None)
+Index("cases_folder_number_idx", cases.c.project_id, cases.c.folder_id, cases.c.number, postgresql_include=["deleted_at"])
+Index("cases_template_idx", cases.c.template_id, cases.c.project_id, cases.c.deleted_at)
+Index(
+    "cases_lifecycle_state_idx",
+    cases.c.project_id,
+    cases.c.lifecycle_state_id,
+    cases.c.number,
+    postgresql_where=_NOT_DELETED,
+)
+Index("cases_title_id_idx", cases.c.project_id, cases.c.title, cases.c.id, postgresql_where=_NOT_DELETED)
+Index("cases_updated_id_idx", cases.c.project_id, cases.c.updated_at, cases.c.id, postgresql_where=_NOT_DELETED)
 
 VALUE_OF_ITS_TYPE = (
     "CASE type "
@@ -126,7 +138,8 @@ case_field_values = Table(
     comment="The value of one field of a case, as JSON of the field's type; steps are in case_steps.",
     info=READ_WRITE,
 )
-Index("case_field_values_field_id_idx", case_field_values.c.field_id)
+# By a hash, as a value may be longer than an index can hold.
+Index("case_field_values_value_idx", case_field_values.c.field_id, func.jsonb_hash(case_field_values.c.value))
 
 case_steps = Table(
     "case_steps",
