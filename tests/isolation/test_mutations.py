@@ -211,10 +211,10 @@ CODE_MUTATIONS = {
         "_QUERY.match(query)", "_QUERY.search(query)", check(facade_refuses, "commented SET")
     ),
     "one statement at a time": CodeMutation(
-        "statement = await connection.prepare(_checked(query))\n"
+        "statement = await connection.prepare(_checked(query) + self._mark)\n"
         "            await statement.fetch()\n"
         "            status = statement.get_statusmsg()",
-        "status = await connection.execute(_checked(query))",
+        "status = await connection.execute(_checked(query) + self._mark)",
         check(facade_refuses, "stacked COMMIT", "execute"),
     ),
     "SET LOCAL ROLE": CodeMutation("SET LOCAL ROLE", "SET ROLE", check(nothing_is_left_of_a_request)),
