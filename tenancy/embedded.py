@@ -55,6 +55,8 @@ _SETTINGS = {
     "jit": "off",
     "max_connections": "100",
     "max_locks_per_transaction": "512",
+    # The default is that of disks with an arm, and would have whole tables read where an index is enough.
+    "random_page_cost": "1.1",
     "shared_buffers": "128MB",
 }
 if _LINUX:

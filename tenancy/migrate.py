@@ -21,6 +21,7 @@ from tenancy.provision import privileges
 from tenancy.release import compatible_from
 from tenancy.roles import CONTROL, OWNER, prepare_database
 from tenancy.rollout import Behind, Report, in_stages, roll_out
+from tenancy.search import add_search_indexes, prepare_search
 from tenancy.strict import open_logins
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ async def migrate(
     """
     async with _alone(admin, wait_seconds):
         await prepare_database(admin, app_password=app_password, sharding=sharding)
+        await prepare_search(admin)
         await _migrate_control(admin)
         if strict is not None:
             rows = await admin.fetch("SELECT schema_name FROM control.workspaces ORDER BY slug")
@@ -86,6 +88,7 @@ async def migrate(
             tell=tell,
         )
         report.skipped = skipped | report.skipped
+        await add_search_indexes(admin)
         if stages:
             # Committed as usual, after those of the workspaces: what they did not wait for is on the disk with it.
             await _note(admin, report)

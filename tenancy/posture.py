@@ -30,6 +30,7 @@ from tenancy.posture_queries import (
 )
 from tenancy.provision import privileges
 from tenancy.roles import APP
+from tenancy.search import describe_search
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -127,7 +128,8 @@ async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None 
                 list(_SETTINGS),
             )
         }
-        | {f"extension {row['extname']}": row["extversion"] for row in await admin.fetch(EXTENSIONS)},
+        | {f"extension {row['extname']}": row["extversion"] for row in await admin.fetch(EXTENSIONS)}
+        | ({"search": await describe_search(admin)} if made else {}),
         roles=await _rows(admin, ROLES),
         memberships=await _rows(admin, MEMBERSHIPS),
         everybody=await _rows(admin, EVERYBODY),

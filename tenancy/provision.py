@@ -16,6 +16,7 @@ from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
 from tenancy.release import compatible_from
 from tenancy.roles import APP, OWNER
+from tenancy.search import add_search_index
 from tenancy.session import as_workspace
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ async def create_workspace(
         check_slug(slug)
     async with admin.transaction():
         workspace = await make_schema(admin, slug=slug, name=name, sharding=sharding)
+        await add_search_index(admin)
         for statement in (*privileges(workspace.schema_name), *_seeds()):
             await admin.execute(statement)
         # Not left to the end of the transaction, which may be the caller's.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _SQL = load(__file__)
 
 
+#: So many cases are found and sorted in some ten milliseconds.
+_FEW = 10_000
+
 #: What each filter adds to the query, with {0} and {1} for its values. One that is not given is not in the text, and
 #: who filters has a plan made for the values: how many cases they match decides which index is the right one.
 CONDITIONS = {
@@ -88,16 +91,23 @@ class Matching:
         """Return the query for how many there are, and its arguments."""
         return f"SELECT count(*) FROM ({self._query}) m", self._arguments
 
-    def listing(self, sort: _Sort, key: Sequence[Any] | None, limit: int) -> tuple[str, list[Any]]:
-        """Return the query for a page in the order of *sort* after *key*, of *limit* cases, and its arguments."""
+    def listing(
+        self, sort: _Sort, key: Sequence[Any] | None, limit: int, *, total: int | None = None
+    ) -> tuple[str, list[Any]]:
+        """Return the query for a page in the order of *sort* after *key*, of *limit* cases, and its arguments.
+
+        Of a small *total* all are found and then sorted. Going through the project in order instead is quick where the
+        cases that match are spread evenly; but a folder's have much in common, their titles and numbers too.
+        """
         arguments = list(self._arguments)
         after = "" if key is None else self._also(sort.after(), key, arguments)
         arguments.append(limit)
-        return (
-            f"SELECT m.id, m.{sort.column} AS key FROM ({self._query}{after}) m "
-            f"ORDER BY {sort.order()} LIMIT ${len(arguments)}::bigint",
-            arguments,
+        once = "MATERIALIZED " if self._is_filtered and total is not None and total <= _FEW else ""
+        query = (
+            f"WITH m AS {once}({self._query}{after}) SELECT m.id, m.{sort.column} AS key FROM m "
+            f"ORDER BY {sort.order()} LIMIT ${len(arguments)}::bigint"
         )
+        return query, arguments
 
     async def fetch(self, work: Work, query: tuple[str, list[Any]]) -> Sequence[Record]:
         """Return the rows of one of the two."""
@@ -202,7 +212,7 @@ async def list_cases(
         key[0] = dt.datetime.fromisoformat(key[0])
     matching = Matching(project_id, filters)
     total = await matching.total(work)
-    rows = await matching.fetch(work, matching.listing(order, key, limit + 1))
+    rows = await matching.fetch(work, matching.listing(order, key, limit + 1, total=total))
     items = await case_items(work, [row["id"] for row in rows])
     return page(items, total=total, limit=limit, cursor=place, key=lambda i: (rows[i]["key"], rows[i]["id"]))
 
@@ -212,7 +222,8 @@ async def search_cases(
 ) -> Document:
     """Return a page of the cases whose title has every word of *query*, the case of that number first."""
     words = query.split()
-    filters: list[tuple[Any, ...]] = [("word", f"%{_LIKE_SPECIAL.sub(_ESCAPED, word)}%") for word in dict.fromkeys(words)]
+    patterns = [f"%{_LIKE_SPECIAL.sub(_ESCAPED, word)}%" for word in dict.fromkeys(words)]
+    filters: list[tuple[Any, ...]] = [("word", pattern) for pattern in patterns]
     place = Cursor("search_test_cases", project_id, words)
     after = place.read(cursor)
     first: list[tuple[int, int]] = []
@@ -223,14 +234,15 @@ async def search_cases(
             filters.append(("other", exact))
             first = [(case_id, exact)]
     matching = Matching(project_id, filters)
-    total = len(first) + await matching.total(work)
+    others = await matching.total(work)
     # In a cursor, 0 stands for the case of that number, and 1 for the others.
     key = [after[1], None] if after is not None and after[0] else None
-    rows = await matching.fetch(work, matching.listing(SORTS["number"], key, limit + 1))
+    rows = await matching.fetch(work, matching.listing(SORTS["number"], key, limit + 1, total=others))
     found = [(1, row["key"], row["id"]) for row in rows]
     if after is None:
         found = [*((0, number, case_id) for case_id, number in first), *found][: limit + 1]
     items = await case_items(work, [case_id for _, _, case_id in found])
+    total = len(first) + others
     return page(items, total=total, limit=limit, cursor=place, key=lambda i: found[i][:2])
 
 

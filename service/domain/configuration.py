@@ -42,6 +42,12 @@ async def list_tags(work: Work, project_id: int, *, context: str | None) -> Docu
     return whole_list(await _documents(work, "tags", project_id, context))
 
 
+async def tags_of_cases(work: Work, project_id: int) -> list[Document]:
+    """Return the tags that cases of the project carry, without counting them."""
+    tags: list[Document] = whole_list(await _documents(work, "tags_of_cases", project_id))["items"]
+    return tags
+
+
 async def list_sources(work: Work, project_id: int) -> Document:
     """Return the issue trackers of the project, and the relations that a link to them may have."""
     relations = await _documents(work, "relations", project_id)

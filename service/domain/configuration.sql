@@ -66,22 +66,30 @@ ORDER BY lower(e.name), e.id;
 
 -- name: tags
 -- All tags, of context $2 if that is given, with how many cases or runs of project $1 carry them.
-SELECT json_build_object(
-    'id', t.id,
-    'name', t.name,
-    'context', t.context,
-    'usage', CASE t.context
-        WHEN 'REPOSITORY' THEN (
-            SELECT count(*) FROM case_tags ct JOIN cases c ON c.id = ct.case_id
-            WHERE ct.tag_id = t.id AND c.project_id = $1 AND c.deleted_at IS NULL)
-        ELSE (
-            SELECT count(*) FROM run_tags rt JOIN runs r ON r.id = rt.run_id
-            WHERE rt.tag_id = t.id AND r.project_id = $1)
-    END
-) AS document
+SELECT json_build_object('id', t.id, 'name', t.name, 'context', t.context, 'usage', coalesce(n.uses, 0)) AS document
 FROM tags t
+LEFT JOIN (
+    SELECT ct.tag_id, count(*) AS uses
+    FROM cases c JOIN case_tags ct ON ct.case_id = c.id
+    WHERE c.project_id = $1 AND c.deleted_at IS NULL AND $2::text IS DISTINCT FROM 'RUNS'
+    GROUP BY ct.tag_id
+    UNION ALL
+    SELECT rt.tag_id, count(*)
+    FROM runs r JOIN run_tags rt ON rt.run_id = r.id
+    WHERE r.project_id = $1
+    GROUP BY rt.tag_id
+) n ON n.tag_id = t.id
 WHERE $2::text IS NULL OR t.context = $2
 ORDER BY t.context, lower(t.name), t.id;
+
+-- name: tags_of_cases
+-- The tags that cases of project $1 carry.
+SELECT json_build_object('id', t.id, 'name', t.name) AS document
+FROM tags t
+WHERE t.context = 'REPOSITORY' AND EXISTS (
+    SELECT FROM case_tags ct JOIN cases c ON c.id = ct.case_id
+    WHERE ct.tag_id = t.id AND c.project_id = $1 AND c.deleted_at IS NULL)
+ORDER BY lower(t.name), t.id;
 
 -- name: sources
 -- The issue trackers of project $1.

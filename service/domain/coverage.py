@@ -23,7 +23,7 @@ Gaps, and what they are counted of:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.domain.issue_keys import named, shown
 from service.domain.links import load_trackers, matching_keys
@@ -50,9 +50,9 @@ _LONGEST_LIST = 200
 _ROOM = (LARGEST_ANSWER - 8 * ENVELOPE) // 4
 
 
-# The queries below are made of those in the file, so that all mean the same by scope and coverage. They have a plan made
-# for their arguments: what is null is then not in it. What they have computed they never join, as the planner would take
-# it for tiny and compare all with all, but put together and group.
+# The queries below are made of those in the file, so that all mean the same by scope and coverage. They have a plan
+# made for their arguments: what is null is then not in it. What they have computed they never join, as the planner
+# would take it for tiny and compare all with all, but put together and group.
 
 # Whether a case of the scope ($1 to $3) has a counted result, and whether it covers an issue.
 _IS_EXECUTED = "EXISTS (SELECT FROM results e WHERE e.case_id = c.id AND ($3::bigint[] IS NULL OR e.run_id = ANY ($3)))"

@@ -1,10 +1,13 @@
 -- name: folders
 -- All folders of project $1, siblings in order, with the number of cases directly in each.
-SELECT f.id, f.parent_id, f.name, count(c.id) AS case_count
+SELECT f.id, f.parent_id, f.name, coalesce(n.cases, 0) AS case_count
 FROM folders f
-LEFT JOIN cases c ON c.project_id = $1 AND c.folder_id = f.id AND c.deleted_at IS NULL
+LEFT JOIN (
+    SELECT c.folder_id, count(*) AS cases FROM cases c
+    WHERE c.project_id = $1 AND c.deleted_at IS NULL
+    GROUP BY c.folder_id
+) n ON n.folder_id = f.id
 WHERE f.project_id = $1
-GROUP BY f.id
 ORDER BY f.position, lower(f.name), f.id;
 
 -- name: folder

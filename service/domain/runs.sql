@@ -178,7 +178,8 @@ SELECT s.id, s.name, s.system_name
 FROM statuses s
 WHERE s.all_projects
     OR EXISTS (SELECT FROM project_availability a WHERE a.project_id = $1 AND a.status_id = s.id)
-    OR EXISTS (SELECT FROM run_cases rc WHERE rc.project_id = $1 AND rc.status_id = s.id)
+    OR EXISTS (
+        SELECT FROM runs r JOIN run_cases rc ON rc.run_id = r.id WHERE r.project_id = $1 AND rc.status_id = s.id)
 ORDER BY s.position, s.id;
 
 -- name: run_filters

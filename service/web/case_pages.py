@@ -8,7 +8,7 @@ from service.access import Permission
 from service.domain.case_history import case_with_history, version_and_before
 from service.domain.cases import SORTS, get_case, list_cases, search_cases
 from service.domain.comments import add_comment, delete_comment, list_comments, update_comment
-from service.domain.configuration import list_lifecycle_states, list_tags, status_looks
+from service.domain.configuration import list_lifecycle_states, status_looks, tags_of_cases
 from service.domain.fields import STEP_SLOTS, load_templates
 from service.domain.folders import folder_tree, get_folder
 from service.domain.runs import list_executions
@@ -53,7 +53,7 @@ async def cases(visit: Visit, project_id: int) -> Response:
         tree=await folder_tree(visit.work, project_id, opened=folder or 0),
         folder=await get_folder(visit.work, project_id, folder) if folder else None,
         states=(await list_lifecycle_states(visit.work, project_id, context="REPOSITORY"))["items"],
-        tags=[tag for tag in (await list_tags(visit.work, project_id, context="REPOSITORY"))["items"] if tag["usage"]],
+        tags=await tags_of_cases(visit.work, project_id),
         query=query,
         sort=sort,
     )

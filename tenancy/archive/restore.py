@@ -20,6 +20,7 @@ from tenancy.catalog import check_slug, note_operation, set_state
 from tenancy.citus import Sharding
 from tenancy.errors import TenancyError
 from tenancy.provision import make_schema, privileges
+from tenancy.search import add_search_index
 from tenancy.strict import open_logins
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ async def restore(
         if manifest.schema_revision != head(Tree.WORKSPACE):
             for statement in statements(Tree.WORKSPACE, manifest.schema_revision):
                 await admin.execute(statement)
+        await add_search_index(admin)
         for statement in privileges(workspace.schema_name):
             await admin.execute(statement)
         await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")

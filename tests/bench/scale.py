@@ -61,7 +61,7 @@ Call = tuple[str, dict[str, Any]]
 
 def calls(large: Large, ids: dict[str, int]) -> dict[str, Call]:
     """Return what is called, by a name for it."""
-    deep = Cursor("list_test_cases", large.project, None, True, [], "number")  # noqa: FBT003 - as the tool has it
+    deep = Cursor("list_test_cases", large.project, None, True, [], "number")
     lists: dict[str, dict[str, Any]] = {
         "first page": {},
         "a page in the middle": {"cursor": deep.write([large.cases // 2, ids["middle"]])},
@@ -136,7 +136,7 @@ def measure(clients: dict[int, Client], wanted: dict[int, dict[str, Call]], roun
                         if failed.code != "TIMEOUT":
                             raise
                     # The first round warms up.
-                    if number or not took[size] and time.perf_counter() - start > _ENOUGH_MS / 1000:
+                    if number or (not took[size] and time.perf_counter() - start > _ENOUGH_MS / 1000):
                         took[size].append(1000 * (time.perf_counter() - start))
         figures[name] = {size: statistics.median(found) for size, found in took.items()}
     return figures
@@ -153,9 +153,7 @@ async def prepare(admin: asyncpg.Connection, size: int) -> tuple[str, Large, dic
         for name, query in _OBJECTS.items()
     }
     await admin.execute("RESET search_path")
-    wanted = {
-        name: (tool, {"project": large.project, **given}) for name, (tool, given) in calls(large, ids).items()
-    }
+    wanted = {name: (tool, {"project": large.project, **given}) for name, (tool, given) in calls(large, ids).items()}
     return key, large, wanted
 
 

@@ -95,6 +95,7 @@ def queries() -> dict[str, str]:
     for name, sort in cases.SORTS.items():
         found[f"listing by {name}"] = cases.Matching(1).listing(sort, None, 1)[0]
         found[f"listing by {name} after a key"] = cases.Matching(1).listing(sort, [1, 1], 1)[0]
+        found[f"listing of few by {name}"] = cases.Matching(1, [("root",)]).listing(sort, [1, 1], 1, total=1)[0]
     found |= {f"count by {name}": cases.Matching(1, [(name, 1, 1)]).count()[0] for name in cases.CONDITIONS}
     found |= {"gaps": coverage.GAPS, "issues": coverage.ISSUES, "runs": runs.LISTING, "count runs": runs.COUNT}
     found |= {"issue page": coverage.ISSUE_PAGE} | {f"page of {kind}": q for kind, q in coverage.CASE_PAGES.items()}

@@ -105,7 +105,7 @@ async def showroom(server: EmbeddedServer, *, large: bool = False) -> AsyncItera
         await admin.execute("VACUUM ANALYZE")
         with serving(server.dsn(user=APP)) as (host, port):
             email = "lead@large.example" if large else demo_owner_email()
-            project, user, ids = await _objects(admin, workspace.schema_name, email)
+            project, user, ids = await objects(admin, workspace.schema_name, email)
             key = await create_key(admin, workspace_id=workspace.id, user_id=user, label="Claude Code")
             tenant = Tenant(workspace, {"owner": Person(user, email, key)}, {"main": project}, host, port)
             paths = {name: f"projects/{project}{page.format(**ids)}" for name, page in PAGES.items()}
@@ -127,7 +127,7 @@ async def _populate_large(workspace: object) -> None:
     await fill(workspace, project, user)
 
 
-async def _objects(admin: asyncpg.Connection, schema_name: str, email: str) -> tuple[int, int, dict[str, int]]:
+async def objects(admin: asyncpg.Connection, schema_name: str, email: str) -> tuple[int, int, dict[str, int]]:
     async with as_workspace(admin, schema_name) as workspace:
         project = await workspace.fetchval(
             "SELECT c.project_id FROM cases c GROUP BY c.project_id ORDER BY count(*) DESC LIMIT 1"

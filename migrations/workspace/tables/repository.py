@@ -103,7 +103,9 @@ cases = Table(
 # Counting reads an index alone: each tells which cases are deleted. Those of folders and templates serve their foreign
 # keys too, so they have all cases.
 _NOT_DELETED = cases.c.deleted_at.is_(None)
-Index("cases_folder_number_idx", cases.c.project_id, cases.c.folder_id, cases.c.number, postgresql_include=["deleted_at"])
+Index(
+    "cases_folder_number_idx", cases.c.project_id, cases.c.folder_id, cases.c.number, postgresql_include=["deleted_at"]
+)
 Index("cases_template_idx", cases.c.template_id, cases.c.project_id, cases.c.deleted_at)
 Index(
     "cases_lifecycle_state_idx",

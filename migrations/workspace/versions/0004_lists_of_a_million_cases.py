@@ -12,7 +12,7 @@ depends_on = None
 compatible_from = "0001"
 serves_from = "0001"
 
-_NOT_DELETED = {"postgresql_where": sa.text("deleted_at IS NULL")}
+_NOT_DELETED = sa.text("deleted_at IS NULL")
 
 
 _REPLACED = {
@@ -28,10 +28,13 @@ def upgrade() -> None:
     )
     op.create_index("cases_template_idx", "cases", ["template_id", "project_id", "deleted_at"])
     op.create_index(
-        "cases_lifecycle_state_idx", "cases", ["project_id", "lifecycle_state_id", "number"], **_NOT_DELETED
+        "cases_lifecycle_state_idx",
+        "cases",
+        ["project_id", "lifecycle_state_id", "number"],
+        postgresql_where=_NOT_DELETED,
     )
-    op.create_index("cases_title_id_idx", "cases", ["project_id", "title", "id"], **_NOT_DELETED)
-    op.create_index("cases_updated_id_idx", "cases", ["project_id", "updated_at", "id"], **_NOT_DELETED)
+    op.create_index("cases_title_id_idx", "cases", ["project_id", "title", "id"], postgresql_where=_NOT_DELETED)
+    op.create_index("cases_updated_id_idx", "cases", ["project_id", "updated_at", "id"], postgresql_where=_NOT_DELETED)
     op.create_index("case_field_values_value_idx", "case_field_values", ["field_id", sa.text("jsonb_hash(value)")])
     op.create_index("results_latest_idx", "results", ["case_id", "id"], postgresql_include=["run_id", "status_id"])
     op.create_index("links_project_idx", "links", ["project_id", "issue_id"])
