@@ -42,7 +42,9 @@ SELECT rc.case_id, c.number, rc.case_version, (
 FROM run_cases rc
 JOIN cases c ON c.id = rc.case_id
 JOIN case_versions v ON v.case_id = rc.case_id AND v.version = rc.case_version
-WHERE rc.run_id = $1 AND (rc.case_id = ANY ($2::bigint[]) OR c.number = ANY ($3::integer[]))
+WHERE rc.run_id = $1 AND rc.case_id = ANY ($2::bigint[] || ARRAY(
+    SELECT n.id FROM runs r JOIN cases n ON n.project_id = r.project_id
+    WHERE r.id = $1 AND n.number = ANY ($3::integer[])))
 ORDER BY rc.case_id
 FOR UPDATE OF rc;
 
