@@ -156,7 +156,7 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
     recording = _Recording(
         statuses=row["statuses"],
         users=frozenset(row["users"]),
-        cases=await _lock_cases(work, project_id, run_id, drafts),
+        cases=await _lock_cases(work, run_id, drafts),
     )
     ids: list[int] = await work.connection.fetchval(_SQL["take_ids"], len(drafts))
     links = await _prepare_links(work, project_id, drafts)
@@ -184,11 +184,9 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
     return ids
 
 
-async def _lock_cases(
-    work: Work, project_id: int, run_id: int, drafts: Sequence[ResultDraft]
-) -> dict[CaseRef, asyncpg.Record]:
+async def _lock_cases(work: Work, run_id: int, drafts: Sequence[ResultDraft]) -> dict[CaseRef, asyncpg.Record]:
     ids, numbers = split_refs(draft.case_id for draft in drafts)
-    rows = await work.connection.fetch(_SQL["lock_run_cases"], run_id, ids, numbers, project_id)
+    rows = await work.connection.fetch(_SQL["lock_run_cases"], run_id, ids, numbers)
     by_id: dict[CaseRef, Any] = {row["case_id"]: row for row in rows}
     return by_id | {f"C-{row['number']}": row for row in rows}
 

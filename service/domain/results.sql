@@ -32,7 +32,7 @@ WHERE r.project_id = $1 AND r.id = $2
 FOR SHARE OF r;
 
 -- name: lock_run_cases
--- The cases of run $1 of project $4 by ids $2 or numbers $3, locked against other results, with the number of steps of the version
+-- The cases of run $1 by ids $2 or numbers $3, locked against other results, with the number of steps of the version
 -- that is executed. In the order of ids, so that two calls never wait for each other.
 SELECT rc.case_id, c.number, rc.case_version, (
     SELECT coalesce(sum(jsonb_array_length(f.value)), 0)
@@ -42,10 +42,9 @@ SELECT rc.case_id, c.number, rc.case_version, (
 FROM run_cases rc
 JOIN cases c ON c.id = rc.case_id
 JOIN case_versions v ON v.case_id = rc.case_id AND v.version = rc.case_version
-WHERE rc.run_id = $1 AND rc.case_id = ANY (ARRAY(
-    -- By themselves, since a condition on two tables would read the whole run.
-    SELECT g.id FROM cases g WHERE g.project_id = $4 AND (g.id = ANY ($2::bigint[]) OR g.number = ANY ($3::integer[]))
-))
+WHERE rc.run_id = $1 AND rc.case_id = ANY ($2::bigint[] || ARRAY(
+    SELECT n.id FROM runs r JOIN cases n ON n.project_id = r.project_id
+    WHERE r.id = $1 AND n.number = ANY ($3::integer[])))
 ORDER BY rc.case_id
 FOR UPDATE OF rc;
 

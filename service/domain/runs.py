@@ -23,8 +23,9 @@ LISTING = (
 COUNT = f"SELECT count(*) FROM ({_SQL['matching_runs']}) m"
 # By number, after number $7, at most $8.
 RUN_CASES = (
-    f"SELECT m.case_id, m.number FROM ({_SQL['matching_run_cases']}) m "
-    "WHERE $7::integer IS NULL OR m.number > $7 ORDER BY m.number LIMIT $8"
+    f"SELECT m.case_id, c.number FROM ({_SQL['matching_run_cases']}) m JOIN cases c ON c.id = m.case_id "
+    "WHERE c.project_id = (SELECT r.project_id FROM runs r WHERE r.id = $1) AND ($7::integer IS NULL OR c.number > $7) "
+    "ORDER BY c.number LIMIT $8"
 )
 COUNT_RUN_CASES = f"SELECT count(*) FROM ({_SQL['matching_run_cases']}) m"
 

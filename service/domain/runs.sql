@@ -66,16 +66,15 @@ ORDER BY wanted.place;
 -- name: matching_run_cases
 -- The cases of run $1 that pass the filters, each of which is off when null: with one of the statuses $2, failed if
 -- $3, assigned to user $4 (0: to nobody), case $5 or number $6.
-SELECT rc.case_id, c.number
+SELECT rc.case_id
 FROM run_cases rc
-JOIN cases c ON c.id = rc.case_id
-JOIN statuses s ON s.id = rc.status_id
 WHERE rc.run_id = $1
     AND ($2::bigint[] IS NULL OR rc.status_id = ANY ($2))
-    AND (NOT $3::boolean OR s.failure)
+    AND (NOT $3::boolean OR rc.status_id IN (SELECT s.id FROM statuses s WHERE s.failure))
     AND ($4::bigint IS NULL OR coalesce(rc.assignee_id, 0) = $4)
     AND ($5::bigint IS NULL OR rc.case_id = $5)
-    AND ($6::integer IS NULL OR c.number = $6);
+    AND ($6::integer IS NULL OR rc.case_id = (
+        SELECT c.id FROM runs r JOIN cases c ON c.project_id = r.project_id WHERE r.id = $1 AND c.number = $6));
 
 -- name: run_case_items
 -- The cases $2 of run $1 as get_test_run shows them, in the order given: with the title of the version executed.

@@ -29,6 +29,7 @@ from tenancy.embedded import embedded_server
 from tenancy.keys import create_key
 from tenancy.migrate import migrate
 from tenancy.roles import APP
+from tenancy.session import as_workspace
 from tests.bench.large import Large, find_large, make_large
 from tests.bench.processes import cores, free_port, running
 from tests.bench.terminal import notes, results
@@ -51,7 +52,12 @@ _OBJECTS = {
     "rare": "SELECT f.id FROM folders f WHERE f.project_id = $1 AND f.name = 'Rare'",
     "draft": "SELECT s.id FROM lifecycle_states s WHERE s.name = 'Draft' AND s.context = 'REPOSITORY'",
     "ready": "SELECT s.id FROM lifecycle_states s WHERE s.name = 'Ready' AND s.context = 'REPOSITORY'",
+    "template": "SELECT t.id FROM templates t WHERE t.is_default",
     "run": "SELECT max(r.id) FROM runs r WHERE r.project_id = $1",
+    "executed": "SELECT min(rc.case_id) FROM run_cases rc WHERE rc.run_id = (SELECT max(r.id) FROM runs r "
+    "WHERE r.project_id = $1)",
+    "number": "SELECT min(c.number) FROM run_cases rc JOIN cases c ON c.id = rc.case_id WHERE rc.run_id = ("
+    "SELECT max(r.id) FROM runs r WHERE r.project_id = $1)",
     "cycle": "SELECT min(y.id) FROM cycles y WHERE y.project_id = $1",
     "middle": "SELECT c.id FROM cases c WHERE c.project_id = $1 ORDER BY c.number DESC OFFSET $2::bigint / 2 LIMIT 1",
 }
@@ -70,6 +76,8 @@ def calls(large: Large, ids: dict[str, int]) -> dict[str, Call]:
         "of a large folder": {"folderId": ids["area"]},
         "of a large folder, by title": {"folderId": ids["area"], "sort": "title"},
         "of a small folder": {"folderId": ids["rare"]},
+        "at the root": {"folderId": 0, "includeSubfolders": False},
+        "of a template": {"templateId": ids["template"]},
         "in the usual state": {"lifecycleStateId": ids["ready"]},
         "in a rare state": {"lifecycleStateId": ids["draft"]},
         "in a rare state, by title": {"lifecycleStateId": ids["draft"], "sort": "-title"},
@@ -96,11 +104,26 @@ def calls(large: Large, ids: dict[str, int]) -> dict[str, Call]:
         "gaps: of a folder": ("get_coverage_gaps", {"folderId": ids["leaf"]}),
         "gaps: of a cycle": ("get_coverage_gaps", {"cycleId": ids["cycle"]}),
         "get_test_case": ("get_test_case", {"caseId": "C-77"}),
+        "get_test_case, history": ("get_test_case", {"caseId": "C-77", "history": True, "results": True}),
+        **{
+            tool: (tool, {})
+            for tool in (
+                "get_fields",
+                "get_users",
+                "get_statuses",
+                "get_lifecycles",
+                "get_environments",
+            )
+        },
+        "get_external_sources": ("get_external_sources", {}),
         "get_folders": ("get_folders", {}),
         "get_tags": ("get_tags", {}),
         "list_test_runs": ("list_test_runs", {}),
         "list_test_runs, mine": ("list_test_runs", {"assignedToMe": True}),
         "get_test_run": ("get_test_run", {"runId": ids["run"]}),
+        "get_test_run, one case": ("get_test_run", {"runId": ids["run"], "caseId": ids["executed"]}),
+        "get_test_run, one number": ("get_test_run", {"runId": ids["run"], "caseId": f"C-{ids['number']}"}),
+        "get_test_run, statuses": ("get_test_run", {"runId": ids["run"], "statusIds": ["failed", "blocked"]}),
         "get_test_run, failed": ("get_test_run", {"runId": ids["run"], "failedOnly": True}),
         "get_test_run_summary": ("get_test_run_summary", {"runId": ids["run"]}),
         "get_cycles": ("get_cycles", {}),
@@ -142,17 +165,23 @@ def measure(clients: dict[int, Client], wanted: dict[int, dict[str, Call]], roun
     return figures
 
 
+async def object_ids(admin: asyncpg.Connection, large: Large) -> dict[str, int]:
+    """Return the ids of what is asked for, by a name for it."""
+    async with as_workspace(admin, large.workspace.schema_name) as connection:
+        return {
+            name: await connection.fetchval(
+                query, *([large.project] * ("$1" in query)), *([large.cases] * ("$2" in query))
+            )
+            for name, query in _OBJECTS.items()
+        }
+
+
 async def prepare(admin: asyncpg.Connection, size: int) -> tuple[str, Large, dict[str, Call]]:
     """Return a key for a workspace of that size, which is made unless it is there, and what to call in it."""
     slug = f"scale-{size}"
     large = await find_large(admin, slug=slug) or await make_large(admin, cases=size, slug=slug)
     key = await create_key(admin, workspace_id=large.workspace.id, user_id=large.user, label="scale")
-    await admin.execute(f"SET search_path = {large.workspace.schema_name}")
-    ids = {
-        name: await admin.fetchval(query, *([large.project] * ("$1" in query)), *([size] * ("$2" in query)))
-        for name, query in _OBJECTS.items()
-    }
-    await admin.execute("RESET search_path")
+    ids = await object_ids(admin, large)
     wanted = {name: (tool, {"project": large.project, **given}) for name, (tool, given) in calls(large, ids).items()}
     return key, large, wanted
 

@@ -146,6 +146,7 @@ run_cases = Table(
     comment="A case in a run: the version that is executed, who should, and the status of its latest result.",
     info=READ_WRITE,
 )
+Index("run_cases_status_idx", run_cases.c.run_id, run_cases.c.status_id)
 Index("run_cases_case_idx", run_cases.c.case_id, run_cases.c.run_id)
 Index("run_cases_assignee_idx", run_cases.c.assignee_id, postgresql_where=run_cases.c.assignee_id.is_not(None))
 

@@ -91,6 +91,11 @@ links = Table(
     comment="An issue on a case, run, result or cycle, with what it means there.",
     info=READ_WRITE,
 )
-Index("links_project_idx", links.c.project_id, links.c.issue_id)
+Index(
+    "links_project_idx",
+    links.c.project_id,
+    links.c.issue_id,
+    postgresql_include=["case_id", "result_id", "relation_id"],
+)
 Index("links_case_idx", links.c.case_id, postgresql_where=links.c.case_id.is_not(None))
 Index("links_result_idx", links.c.result_id, postgresql_where=links.c.result_id.is_not(None))

@@ -37,7 +37,13 @@ def upgrade() -> None:
     op.create_index("cases_updated_id_idx", "cases", ["project_id", "updated_at", "id"], postgresql_where=_NOT_DELETED)
     op.create_index("case_field_values_value_idx", "case_field_values", ["field_id", sa.text("jsonb_hash(value)")])
     op.create_index("results_latest_idx", "results", ["case_id", "id"], postgresql_include=["run_id", "status_id"])
-    op.create_index("links_project_idx", "links", ["project_id", "issue_id"])
+    op.create_index("run_cases_status_idx", "run_cases", ["run_id", "status_id"])
+    op.create_index(
+        "links_project_idx",
+        "links",
+        ["project_id", "issue_id"],
+        postgresql_include=["case_id", "result_id", "relation_id"],
+    )
     # Last, since it keeps readers out until the commit.
     for table, names in _REPLACED.items():
         for name in names:
