@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from service.domain.cases import SORTS
+from service.tools.catalog import TOOLS
 from tenancy.keys import create_key
 from tenancy.roles import APP
 from tenancy.session import WorkspaceConnection
@@ -55,6 +56,9 @@ ALLOWED = {
     ("coverage", "links"): LINKS,
     ("page traceability", "links"): LINKS,
 }
+
+BY_NAME = {tool.name: tool for tool in TOOLS}
+LEAST_BY_KEY = 10
 
 #: Queries that nothing here sends, by how their names begin.
 ELSEWHERE = {
@@ -105,6 +109,8 @@ class Recorded:
     """What was sent while something was asked for: query and arguments, by a name for what that was."""
 
     sent: defaultdict[str, list[tuple[str, tuple[Any, ...]]]] = field(default_factory=lambda: defaultdict(list))
+    #: By the same name, the tool.
+    tools: dict[str, str] = field(default_factory=dict)
     asked: str = ""
 
     def add(self, query: str, arguments: tuple[Any, ...]) -> None:
@@ -154,6 +160,7 @@ async def ask_for_all(admin, large: Large, recorded: Recorded, host: str, port: 
     named = await object_ids(admin, large)
     for name, (tool, arguments) in calls(large, named).items():
         recorded.asked = name
+        recorded.tools[name] = tool
         client.call(tool, project=large.project, **arguments)
     for sort in SORTS:
         for folder in ({}, {"folderId": named["rare"]}):
@@ -163,6 +170,7 @@ async def ask_for_all(admin, large: Large, recorded: Recorded, host: str, port: 
             client.call("list_test_cases", **arguments, cursor=page["nextCursor"])
     for tool, arguments in WRITES.items():
         recorded.asked = f"write: {tool}"
+        recorded.tools[recorded.asked] = tool
         client.call(tool, project=large.project, **with_ids(arguments, named), dryRun=True)
     client.close()
     recorded.asked = ""
@@ -198,10 +206,29 @@ async def test_every_query_uses_an_index_and_sorts_no_whole_project(measured):
         assert used == set(ALLOWED), "allowed, but not needed any more"
 
 
-async def faults(measured: Measured, query: str, arguments: tuple[Any, ...]) -> list[tuple[str, str]]:
+async def test_tools_by_key_have_one_plan_for_all_arguments_that_uses_an_index_too(measured):
+    found, tried = [], set()
+    for asked, tool in measured.recorded.tools.items():
+        if BY_NAME[tool].by_key:
+            tried.add(tool)
+            for query, arguments in measured.recorded.sent[asked]:
+                found += [f"{asked}: {fault}" for fault, _ in await faults(measured, query, arguments, one_plan=True)]
+    assert not found, "\n".join(found)
+    assert len(tried) >= LEAST_BY_KEY
+
+
+async def faults(
+    measured: Measured, query: str, arguments: tuple[Any, ...], *, one_plan: bool = False
+) -> list[tuple[str, str]]:
     async with measured.admin.transaction():
         await measured.admin.execute(f"SET LOCAL search_path = {measured.large.workspace.schema_name}")
-        [plan] = await measured.admin.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
+        if one_plan:
+            await measured.admin.execute(f"SET LOCAL plan_cache_mode = force_generic_plan; PREPARE one_plan AS {query}")
+            nothing = f"({', '.join(['NULL'] * len(arguments))})" if arguments else ""
+            [plan] = await measured.admin.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE one_plan{nothing}")
+            await measured.admin.execute("DEALLOCATE one_plan")
+        else:
+            [plan] = await measured.admin.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
     found = []
     for node in nodes(plan["Plan"]):
         relation = node.get("Relation Name", "")
