@@ -52,6 +52,7 @@ _OBJECTS = {
     "rare": "SELECT f.id FROM folders f WHERE f.project_id = $1 AND f.name = 'Rare'",
     "draft": "SELECT s.id FROM lifecycle_states s WHERE s.name = 'Draft' AND s.context = 'REPOSITORY'",
     "ready": "SELECT s.id FROM lifecycle_states s WHERE s.name = 'Ready' AND s.context = 'REPOSITORY'",
+    "source": "SELECT i.source_id FROM issues i WHERE i.project_id = $1 LIMIT 1",
     "template": "SELECT t.id FROM templates t WHERE t.is_default",
     "run": "SELECT max(r.id) FROM runs r WHERE r.project_id = $1",
     "executed": "SELECT min(rc.case_id) FROM run_cases rc WHERE rc.run_id = (SELECT max(r.id) FROM runs r "

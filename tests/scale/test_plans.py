@@ -83,6 +83,11 @@ ELSEWHERE = {
     "runs.set_latest_results": "the demo's loader",
     "tags.names": "for an error's message",
     "versions.last_change": "for an error's message",
+    "folders.folder_contents": "before a folder is deleted; the counts are those of get_folders",
+    "host.kept_answer": "by its unique key",
+    "links.same_link": "by its unique key",
+    "run_writing.count_run_cases": "where a run is full; it counts by the run's key",
+    "count by other": "always with words",
     "count by values": "as count by value, of fields with several values, of which there are none here",
     "listing of few": "as the list of a small folder",
 }
@@ -97,8 +102,8 @@ WRITES: dict[str, dict[str, Any]] = {
     "update_test_run": {"runId": "run", "addCaseIds": ["C-77"]},
     "record_test_result": {"runId": "run", "caseId": "executed", "statusId": "Passed"},
     "record_test_results": {"runId": "run", "results": [{"caseId": "C-number", "statusId": "Failed"}]},
-    "close_test_run": {"runId": "run"},
-    "link_to_issue": {"issueKey": "SHOP-3", "caseId": "C-77"},
+    "close_test_run": {"runId": "run", "force": True},
+    "link_to_issue": {"issueKey": "SHOP-3", "caseId": "C-77", "sourceId": "source"},
     "create_cycle": {"name": "A new one"},
     "update_cycle": {"cycleId": "cycle", "name": "Another name"},
 }
