@@ -72,5 +72,5 @@ async def _populate(connection: WorkspaceConnection, *, made: dict[str, Any], ca
         given = {"cases": (project, cases, user)}.get(part, (project,))
         await connection.execute(_SQL[part], *given)
     run = await connection.fetchval(_SQL["run"], project, user)
-    await connection.execute(_SQL["results"], run, user)
+    await connection.execute(_SQL["results_of_run"], run, user)
     made |= {"user": user, "project": project, "run": run}

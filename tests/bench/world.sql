@@ -68,7 +68,7 @@ WITH run AS (
 )
 SELECT id FROM run;
 
--- name: results
+-- name: results_of_run
 -- A result for every case of run $1 by user $2: one in eight has failed.
 WITH inserted AS (
     INSERT INTO results (run_id, case_id, case_version, status_id, created_by)
