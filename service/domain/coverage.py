@@ -62,13 +62,10 @@ _IS_COVERING = (
 )
 
 
-def _verdicts(issues: str, covering: str) -> str:
-    """Return a query for the verdicts on *issues*, from the rows of *covering*.
-
-    A case may cover an issue by several relations.
-    """
+def _verdicts(issues: str, covering: str, *, figures: str = "") -> str:
+    """Return a query for the verdicts on *issues*, with *figures*, from the rows of *covering*."""
     return f"""
-    SELECT o.id, count(DISTINCT o.case_id) AS cases, count(DISTINCT o.case_id) FILTER (WHERE o.passed) AS passing,
+    SELECT o.id, {figures}
         CASE
             WHEN count(o.case_id) = 0 THEN 'NOT_COVERED'
             WHEN bool_or(o.failed) THEN 'FAILING'
@@ -83,6 +80,10 @@ def _verdicts(issues: str, covering: str) -> str:
     GROUP BY o.id
 """
 
+
+# A case may cover an issue by several relations.
+_FIGURES = """
+        count(DISTINCT o.case_id) AS cases, count(DISTINCT o.case_id) FILTER (WHERE o.passed) AS passing,"""
 
 # How many cases and issues there are in scope, how many of them are what, and the ids of the issues with one of the
 # verdicts $5 (null: of none) after $6, at most $7. $4 is null: all issues.
@@ -118,6 +119,11 @@ CASE_PAGES = {
 }
 _VERDICTS_OF = {"ISSUES_WITHOUT_CASE": ["NOT_COVERED"], "ISSUES_NOT_PASSING": ["FAILING", "UNTESTED"]}
 
+_OF_ISSUES = _verdicts(
+    "SELECT i.id FROM issues i WHERE i.project_id = $1 AND i.id = ANY ($4::bigint[])",
+    _SQL["covering"],
+    figures=_FIGURES,
+)
 # The issues $4 with the verdicts on them, in the order given.
 ISSUES = f"""
     SELECT v.id, json_strip_nulls(json_build_object(
@@ -130,9 +136,7 @@ ISSUES = f"""
         'caseCount', v.cases,
         'passingCount', v.passing
     )) AS document
-    FROM ({
-    _verdicts("SELECT i.id FROM issues i WHERE i.project_id = $1 AND i.id = ANY ($4::bigint[])", _SQL["covering"])
-}) v
+    FROM ({_OF_ISSUES}) v
     JOIN issues i ON i.id = v.id
     JOIN sources t ON t.id = i.source_id
     ORDER BY array_position($4::bigint[], v.id)
