@@ -16,16 +16,23 @@ VARIETY = 1_000
 _QUERIES = ("cart price", "voucher", "refund card", "mail order", "login")
 
 
-def http_request(port: int, method: str, params: dict[str, Any], key: str | None = None) -> str:
-    """Return a POST as it goes over the wire."""
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, separators=(",", ":"))
+def http_request(
+    port: int, method: str, params: dict[str, Any], key: str | None = None, *, modern: bool = False
+) -> str:
+    """Return a POST as it goes over the wire, of the era of handshakes or of the *modern* one."""
+    version = "2026-07-28" if modern else "2025-11-25"
     headers = {
         "Host": f"127.0.0.1:{port}",
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": "2025-11-25",
-        "Content-Length": str(len(body)),
+        "MCP-Protocol-Version": version,
     }
+    if modern:
+        prefix = "io.modelcontextprotocol/"
+        params = {**params, "_meta": {f"{prefix}protocolVersion": version, f"{prefix}clientCapabilities": {}}}
+        headers |= {"Mcp-Method": method, "Mcp-Name": params["name"]}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, separators=(",", ":"))
+    headers["Content-Length"] = str(len(body))
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -67,11 +74,11 @@ CALLS: dict[str, Callable[[Place, random.Random], tuple[str, dict[str, Any]]]] =
 }
 
 
-def messages(name: str, port: int, places: list[Place]) -> list[str]:
-    """Return requests of the kind *name*, over all places and keys at random, the same in every run."""
+def messages(name: str, port: int, places: list[Place], *, variety: int = VARIETY) -> list[str]:
+    """Return so many requests of the kind *name*, over all places and keys at random, the same in every run."""
     dice = random.Random(name)  # noqa: S311 - a load, not a secret
     made = []
-    for _ in range(VARIETY):
+    for _ in range(variety):
         place = dice.choice(places)
         key = dice.choice(place.keys)
         if name == "tools/list":
