@@ -26,18 +26,18 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tenancy.embedded import EmbeddedServer, embedded_server  # noqa: E402
-from tenancy.roles import APP  # noqa: E402
-from tests.bench import pgbench  # noqa: E402
-from tests.bench.calls import CALLS, messages  # noqa: E402
-from tests.bench.contenders import FLOOR, PEERS, PYTHON_SDK, QUART  # noqa: E402
-from tests.bench.processes import cores, memory_mib  # noqa: E402
-from tests.bench.round_trips import counted  # noqa: E402
-from tests.bench.rounds import Figures, interleaved, medians  # noqa: E402
-from tests.bench.served import ask, load, serve  # noqa: E402
-from tests.bench.terminal import results  # noqa: E402
-from tests.bench.world import Place, make_world  # noqa: E402
-from tests.clients.environments import NotInstalled  # noqa: E402
+from tenancy.embedded import EmbeddedServer, embedded_server
+from tenancy.roles import APP
+from tests.bench import pgbench
+from tests.bench.calls import CALLS, messages
+from tests.bench.contenders import FLOOR, PEERS, PYTHON_SDK, QUART
+from tests.bench.processes import cores, memory_mib
+from tests.bench.round_trips import counted
+from tests.bench.rounds import Figures, interleaved, medians
+from tests.bench.served import ask, load, serve
+from tests.bench.terminal import results
+from tests.bench.world import Place, make_world
+from tests.clients.environments import NotInstalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,12 +102,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             watched=watched | {"service": [pid for _, pid in services]},
             connections=options.connections * cores(),
         )
-        limit = partial(pgbench.run, url, clients=POOL, jobs=1, seconds=options.seconds)
         reading = asyncio.run(pgbench.scripts(server, folder, "get_test_case", places))
         writing = asyncio.run(pgbench.scripts(server, folder, "record_test_result", places))
-        contenders[TWIN] = partial(limit, reading)
-        contenders[ALL_CORES_TWIN] = partial(limit, reading, clients=POOL * cores(), jobs=cores())
-        contenders[WRITING_TWIN] = partial(limit, writing)
+        for twin, files, processes in (
+            (TWIN, reading, 1),
+            (ALL_CORES_TWIN, reading, cores()),
+            (WRITING_TWIN, writing, 1),
+        ):
+            standing = pgbench.Standing(stack, url, files, clients=POOL * processes, jobs=processes)
+            contenders[twin] = partial(standing.run, options.seconds)
         versions = {"Python": platform.python_version(), "PostgreSQL": pgbench.version()}
         missing = {}
         for one in (*PEERS, *FLOOR):
@@ -197,7 +200,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.smoke:
-        options.rounds, options.seconds = 1, 0.3
+        options.rounds, options.seconds = 0, 0.2
         options.workspaces, options.keys, options.cases = 2, 2, 100
     figures = measure(options)
     if options.json:

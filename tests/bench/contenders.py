@@ -1,7 +1,7 @@
 """Servers that people would build on otherwise, each with one tool that does nothing and no database, and our floor.
 
-Each is as its documentation has it fastest: stateless, answering in JSON, on uvloop and httptools where it is Python. It
-answers a call of the tool before it is measured.
+Each is as its documentation has it fastest: stateless, answering in JSON, on uvloop and httptools where it is Python. A
+call of the tool is answered before one is measured.
 """
 
 from __future__ import annotations

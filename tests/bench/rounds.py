@@ -17,14 +17,17 @@ Figures = dict[str, float]
 
 
 def interleaved(contenders: Mapping[Name, Callable[[], Figures]], rounds: int) -> dict[Name, list[Figures]]:
-    """Run all contenders in turn, once to warm up and then so many *rounds*; return what those showed."""
+    """Run all contenders in turn, once to warm up and then so many *rounds*; return what those showed.
+
+    Without rounds, return what was shown while warming up.
+    """
     found: dict[Name, list[Figures]] = {name: [] for name in contenders}
     with Progress(console=notes, transient=True) as progress:
         task = progress.add_task("Measuring", total=(rounds + 1) * len(contenders))
         for number in range(rounds + 1):
             for name, run in contenders.items():
                 figures = run()
-                if number:
+                if number or not rounds:
                     found[name].append(figures)
                 progress.advance(task)
     return found

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tests.bench.processes import cpu_seconds, free_port, running
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Mapping, Sequence
 
     from tests.bench.rounds import Figures
 
@@ -33,7 +35,12 @@ def serve(stack: contextlib.ExitStack, database_url: str, **settings: object) ->
 
 
 def load(
-    ports: int | list[int], sent: list[str], *, connections: int, seconds: float, watched: dict[str, list[int]]
+    ports: int | list[int],
+    sent: list[str],
+    *,
+    connections: int,
+    seconds: float,
+    watched: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> Figures:
     """Return what the load generator saw, and the CPU microseconds of one request in the processes that are watched."""
     order = {"ports": ports if isinstance(ports, list) else [ports], "messages": sent}
