@@ -19,7 +19,7 @@ _QUERIES = ("cart price", "voucher", "refund card", "mail order", "login")
 def http_request(
     port: int, method: str, params: dict[str, Any], key: str | None = None, *, modern: bool = False
 ) -> str:
-    """Return a POST as it goes over the wire, of the handshake era or of the *modern* one, which has none."""
+    """Return a POST as it goes over the wire, of the era of handshakes or of the *modern* one."""
     version = "2026-07-28" if modern else "2025-11-25"
     headers = {
         "Host": f"127.0.0.1:{port}",

@@ -1,6 +1,7 @@
 """Servers that people would build on otherwise, each with one tool that does nothing and no database, and our floor.
 
-Each is in the fastest set-up that its documentation has: stateless, answering in JSON, uvloop and httptools for Python.
+Each is as its documentation has it fastest: stateless, answering in JSON, on uvloop and httptools where it is Python. A
+call of the tool is answered before one is measured.
 """
 
 from __future__ import annotations
@@ -12,64 +13,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.calls import http_request
-from tests.clients import environments
-from tests.clients.environments import PROGRAMS, NotInstalled, pinned
+from tests.bench.processes import free_port, running
+from tests.bench.served import ROOT, ask
+from tests.clients.environments import PROGRAMS, node, pinned, python
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
 
 _PROGRAMS = Path(__file__).parent / "peers"
-_PACKAGES = PROGRAMS / "package.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Peer:
-    """A server: its program and what runs it; one that is *modern* streams to clients of the other era."""
+class Contender:
+    """A server: its program, what runs that, and its version. One that is *modern* is called in the modern era.
+
+    To make its *interpreter* raises NotInstalled where its packages cannot be had.
+    """
 
     name: str
     program: str
-    interpreter: Callable[[], Path | str] = lambda: sys.executable
     version: Callable[[], str]
+    interpreter: Callable[[], Path | str] = lambda: sys.executable
     modern: bool = False
 
-    def command(self, port: int) -> list[Any]:
-        """Return the command that serves on *port*; raises NotInstalled where its packages cannot be had."""
-        return [self.interpreter(), _PROGRAMS / self.program, port, _PACKAGES]
+    def start(self, stack: contextlib.ExitStack) -> tuple[int, int]:
+        """Start it until the stack ends, and see that it answers; its port and process id."""
+        port = free_port()
+        # Node.js finds packages beside the program alone, so it is told where they are.
+        command: list[Any] = [self.interpreter(), _PROGRAMS / self.program, port, PROGRAMS / "package.json"]
+        started = stack.enter_context(running(command, port=port, cwd=ROOT))
+        answer = ask(port, self.request(port))
+        if b" 200 " not in answer.partition(b"\r\n")[0] or b'"ok":true' not in answer.replace(b" ", b""):
+            raise SystemExit(f"{self.name} does not answer as it should: {answer[:1000]!r}")
+        return port, started.pid
 
     def request(self, port: int) -> str:
-        """Return a call of the tool."""
+        """Return a call of its tool."""
         return http_request(port, "tools/call", {"name": "nothing", "arguments": {}}, modern=self.modern)
 
 
-def _ours(package: str) -> Callable[[], str]:
+def _installed(package: str) -> Callable[[], str]:
     return lambda: importlib.metadata.version(package)
 
 
-PYTHON_SDK = Peer(name="Python SDK, no-op", program="sdk.py", version=_ours("mcp"))
-QUART = Peer(name="plain Quart route", program="quart_route.py", version=_ours("quart"))
+def _pinned(package: str) -> Callable[[], str]:
+    return lambda: pinned()[package]
+
+
+PYTHON_SDK = Contender(name="Python SDK, no-op", program="sdk.py", version=_installed("mcp"))
 PEERS = (
     PYTHON_SDK,
-    Peer(
+    Contender(
         name="FastMCP, no-op",
         program="fastmcp_server.py",
-        interpreter=lambda: environments.python("fastmcp"),
-        version=lambda: pinned()["fastmcp"],
+        version=_pinned("fastmcp"),
+        interpreter=lambda: python("fastmcp"),
     ),
-    Peer(
-        name="TypeScript SDK v1, no-op",
+    Contender(
+        name="TypeScript SDK 1, no-op",
         program="typescript_1.mjs",
-        interpreter=environments.node,
-        version=lambda: pinned()["@modelcontextprotocol/sdk"],
+        version=_pinned("@modelcontextprotocol/sdk"),
+        interpreter=node,
     ),
-    Peer(
-        name="TypeScript SDK v2, no-op",
+    Contender(
+        name="TypeScript SDK 2, no-op",
         program="typescript_2.mjs",
-        interpreter=environments.node,
-        version=lambda: pinned()["@modelcontextprotocol/server"],
+        version=_pinned("@modelcontextprotocol/server"),
+        interpreter=node,
         modern=True,
     ),
-    QUART,
-    Peer(name="bare ASGI", program="bare_asgi.py", version=_ours("hypercorn")),
 )
-
-__all__ = ["PEERS", "PYTHON_SDK", "QUART", "NotInstalled", "Peer"]
+QUART = Contender(name="plain Quart route", program="quart_route.py", version=_installed("quart"))
+FLOOR = (QUART, Contender(name="bare ASGI", program="bare_asgi.py", version=_installed("hypercorn")))

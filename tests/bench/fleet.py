@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from migrations.trees import Tree, head
@@ -38,6 +37,8 @@ from tenancy.release import this_release
 from tenancy.roles import APP
 from tenancy.session import Gateway, as_workspace
 from tenancy.usage import usage_of_all
+from tests.bench.processes import cpu_seconds, private_mib
+from tests.bench.terminal import notes, results
 from tests.releases import next_release
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 FEW = 10
 ADD_COLUMN = 'op.add_column("cases", sa.Column("shade", sa.Text(), nullable=False, server_default="plain"))'
-_TICKS = os.sysconf("SC_CLK_TCK")
-notes = Console(stderr=True, highlight=False)
 
 
 @dataclass
@@ -67,11 +66,11 @@ class Bench:
     def measured(self) -> Iterator[Measured]:
         """Measure elapsed time, and the CPU of this process and of the server's."""
         measured = Measured()
-        elapsed, own, server = time.perf_counter(), time.process_time(), server_cpu(self.server.pid)
+        elapsed, own, server = time.perf_counter(), time.process_time(), cpu_seconds(self.server.pid)
         yield measured
         measured.seconds = time.perf_counter() - elapsed
         measured.cpu = time.process_time() - own
-        measured.server_cpu = server_cpu(self.server.pid) - server
+        measured.server_cpu = cpu_seconds(self.server.pid) - server
 
     def add(self, what: str, figure: str, aim: str, measured: Measured | None = None) -> None:
         """Add a row to the table, and show it at once to who waits."""
@@ -87,26 +86,6 @@ class Measured:
     seconds: float = 0.0
     cpu: float = 0.0
     server_cpu: float = 0.0
-
-
-def server_cpu(postmaster: int) -> float:
-    """Return the seconds of CPU of a server: its own, of children that have ended, of those that run."""
-    total = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if stat.parent.name == str(postmaster):
-                total += sum(map(int, fields[11:15]))
-            elif fields[1] == str(postmaster):
-                total += sum(map(int, fields[11:13]))
-    return total / _TICKS
-
-
-def memory_mib(pid: int) -> float:
-    """Return the memory of a process that is its own alone."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("RssAnon")]
-    return int(line.split()[1]) / 1024
 
 
 async def provision(bench: Bench, numbers: range) -> None:
@@ -180,7 +159,7 @@ async def memory(bench: Bench, workspaces: int) -> tuple[float, float]:
             identity = await host.authenticate(key)
             await host.call(identity, "create_test_case", {"project": project, "title": "Another"})
             pid = await admin.fetchval("SELECT max(pid) FROM pg_stat_activity WHERE usename = $1", APP)
-            seen.append(memory_mib(pid))
+            seen.append(private_mib(pid))
     return seen[0], max(seen)
 
 
@@ -326,7 +305,7 @@ def main() -> None:
         table.add_column(heading)
     for row in bench.rows:
         table.add_row(*row)
-    Console().print(table)
+    results.print(table)
 
 
 if __name__ == "__main__":

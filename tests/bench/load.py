@@ -1,12 +1,14 @@
 """The load generator, a program of its own: many connections, each sending messages in random order, one at a time.
 
-Reads {"host", "port", "connections", "seconds", "messages"} as JSON on standard input; prints requests a second, the
-quantiles of their latencies in milliseconds, and the CPU seconds that it used itself. Messages are whole requests.
+Reads {"ports", "connections", "seconds", "messages"} as JSON on standard input; prints requests a second, quantiles of
+their latencies in milliseconds, and the CPU seconds that it used itself. Messages are whole requests; connections go to
+the ports in turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -28,8 +30,8 @@ class _Connection(asyncio.Protocol):
         self._latencies = latencies
         self._done = done
         self._began = 0.0
-        self._body = b""
         self._parser = httptools.HttpResponseParser(self)
+        self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -39,13 +41,13 @@ class _Connection(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_body(self, part: bytes) -> None:
-        # What a call has failed with is told at the beginning.
+        # An error is told at the beginning.
         self._body = self._body or part
 
     def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status != _OK or b'"isError":true' in self._body or b'"error"' in self._body[:60]:
-            self._fail(f"the server answered {status}: {self._body[:300]!r}")
+        status, body = self._parser.get_status_code(), self._body
+        if status != _OK or b'"isError":true' in body or b'"error"' in body[:60]:
+            self._fail(f"the server answered {status}: {body[:300]!r}")
             return
         self._body = b""
         self._latencies.append(time.perf_counter() - self._began)
@@ -75,10 +77,8 @@ async def _run(order: dict[str, object]) -> dict[str, float]:
     start = time.perf_counter()
     until = start + order["seconds"]  # type: ignore[operator]
     done = [loop.create_future() for _ in range(order["connections"])]  # type: ignore[call-overload]
-    for one in done:
-        await loop.create_connection(
-            lambda one=one: _Connection(messages, until, latencies, one), order["host"], order["port"]
-        )
+    for one, port in zip(done, itertools.cycle(order["ports"]), strict=False):  # type: ignore[call-overload]
+        await loop.create_connection(lambda one=one: _Connection(messages, until, latencies, one), "127.0.0.1", port)
     await asyncio.gather(*done)
     took = time.perf_counter() - start
     latencies.sort()

@@ -25,8 +25,7 @@ from tenancy.connection import admin_connection
 from tenancy.embedded import EmbeddedServer, embedded_server
 from tenancy.roles import APP
 from tests.bench.calls import CALLS, messages
-from tests.bench.fleet import memory_mib as private_mib
-from tests.bench.processes import memory_mib
+from tests.bench.processes import memory_mib, private_mib
 from tests.bench.served import load, serve
 from tests.bench.terminal import notes, results
 from tests.bench.world import make_world

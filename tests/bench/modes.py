@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from tenancy.connection import connect
@@ -26,6 +25,7 @@ from tenancy.provision import create_workspace
 from tenancy.roles import APP
 from tenancy.session import Gateway
 from tenancy.strict import StrictLogins, open_logins
+from tests.bench.terminal import results
 
 LOGINS = StrictLogins("only for measuring: thirty-two characters or more")
 PASSWORD = "of-the-login"
@@ -78,7 +78,7 @@ async def measure(url: str, schemas: list[str], options: argparse.Namespace) -> 
             f"{usual_ms:.1f}",
             f"{strict_ms:.1f}",
         )
-    Console().print(table)
+    results.print(table)
 
 
 def ask_for_passwords(folder: Path) -> None:

@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from service.logs import configure_logging
 from tenancy.embedded import embedded_server
+from tests.bench.terminal import results
 from tests.web.showroom import showroom
 
 if TYPE_CHECKING:
@@ -52,23 +52,23 @@ def weight(visitor: Visitor, body: str) -> int:
 
 async def run(rounds: int) -> None:
     """Measure both workspaces, and print a table."""
-    results = []
+    found = []
     for large in (False, True):
         with (
             tempfile.TemporaryDirectory(prefix="to-pages-") as name,
             embedded_server(Path(name) / "data", durable=False) as server,
         ):
             async with showroom(server, large=large) as room:
-                results.append(await measure(room, rounds))
+                found.append(await measure(room, rounds))
     table = Table(title=f"Pages, median of {rounds}")
     table.add_column("page")
     for workspace in ("demo", "20,000 cases"):
         for unit in ("ms", "best", "kB"):
             table.add_column(f"{workspace}\n{unit}", justify="right")
-    for name in results[0]:
-        figures = [result[name] for result in results]
+    for name in found[0]:
+        figures = [result[name] for result in found]
         table.add_row(name, *(f"{n:.1f}" for median, best, size in figures for n in (median, best, size / 1000)))
-    Console().print(table)
+    results.print(table)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 30
 _STOP_SECONDS = 20
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -64,14 +65,15 @@ def family(pid: int) -> set[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process and all it has started have used, those that have ended aside."""
-    total = 0
+    """Return the CPU time of a process and all it has started, those included that have ended."""
+    total = 0.0
     for one in family(pid):
         with contextlib.suppress(OSError):
-            total += sum(
-                int((thread / "schedstat").read_text().split()[0]) for thread in Path(f"/proc/{one}/task").iterdir()
-            )
-    return total / 1e9
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[13:15])) / _TICKS
+            threads = Path(f"/proc/{one}/task").iterdir()
+            total += sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    return total
 
 
 def memory_mib(pid: int) -> float:
@@ -83,6 +85,13 @@ def memory_mib(pid: int) -> float:
                 if line.startswith("Pss:"):
                     kib += int(line.split()[1])
     return kib / 1024
+
+
+def private_mib(pid: int) -> float:
+    """Return the memory of a process that is its own alone."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1]) / 1024
 
 
 def cores() -> int:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tests.bench.processes import cpu_seconds, free_port, running
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Mapping, Sequence
+
+    from tests.bench.rounds import Figures
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-Figures = dict[str, float]
 
 
 def serve(stack: contextlib.ExitStack, database_url: str, **settings: object) -> tuple[int, int]:
@@ -31,15 +35,19 @@ def serve(stack: contextlib.ExitStack, database_url: str, **settings: object) ->
 
 
 def load(
-    port: int, sent: list[str], *, connections: int, seconds: float, watched: dict[str, int] | None = None
+    ports: int | list[int],
+    sent: list[str],
+    *,
+    connections: int,
+    seconds: float,
+    watched: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> Figures:
     """Return what the load generator saw, and the CPU microseconds of one request in the processes that are watched."""
-    watched = watched or {}
-    order = {"host": "127.0.0.1", "port": port, "connections": connections, "seconds": seconds, "messages": sent}
-    before = {name: cpu_seconds(pid) for name, pid in watched.items()}
+    order = {"ports": ports if isinstance(ports, list) else [ports], "messages": sent}
+    before = {name: sum(map(cpu_seconds, pids)) for name, pids in watched.items()}
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, HERE / "load.py"],
-        input=json.dumps(order),
+        input=json.dumps({**order, "connections": connections, "seconds": seconds}),
         capture_output=True,
         text=True,
         check=False,
@@ -48,6 +56,16 @@ def load(
     if done.returncode:
         raise SystemExit(f"the load generator failed: {done.stderr}")
     figures: Figures = json.loads(done.stdout)
-    for name, pid in watched.items():
-        figures[f"{name}_us"] = (cpu_seconds(pid) - before[name]) / figures["requests"] * 1e6
+    for name, pids in watched.items():
+        figures[f"{name}_us"] = (sum(map(cpu_seconds, pids)) - before[name]) / figures["requests"] * 1e6
     return figures
+
+
+def ask(port: int, request: str) -> bytes:
+    """Send one request and return all that is answered."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request.replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1"))
+        while part := connection.recv(65536):
+            answer += part
+    return answer

@@ -15,6 +15,7 @@ import json
 import statistics
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 from rich.table import Table
@@ -23,9 +24,12 @@ from tenancy.embedded import embedded_server
 from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores, memory_mib
-from tests.bench.served import Figures, load, serve
+from tests.bench.served import load, serve
 from tests.bench.terminal import notes, results
 from tests.bench.world import make_world
+
+if TYPE_CHECKING:
+    from tests.bench.rounds import Figures
 
 WORKERS = (1, 2, 4)
 CALLS = ("tools/list", "read one case", "record a result")
@@ -57,7 +61,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[Key, list[Figures]], dict
                         messages(call, port, places),
                         connections=connections,
                         seconds=options.seconds,
-                        watched={"service": pid, "postgres": server.pid},
+                        watched={"service": [pid], "postgres": [server.pid]},
                     )
                     # The first round warms up.
                     if number:

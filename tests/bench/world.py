@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import track
+from rich.progress import Progress
 
 from service.domain.users import add_user
 from service.sql import load
-from tenancy.connection import connect
+from tenancy.connection import admin_connection
+from tenancy.crew import for_each
 from tenancy.keys import create_key
 from tenancy.migrate import migrate
 from tenancy.provision import create_workspace
+from tenancy.session import as_workspace
 from tests.bench.terminal import notes
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from tenancy.session import WorkspaceConnection
 
 _SQL = load(__file__)
-_RENEW_AFTER = 50
 _PARTS = ("cases", "versions", "steps", "values", "tagged")
 
 
@@ -36,33 +39,45 @@ class Place:
     run: int
 
 
-async def make_world(admin_url: str, *, workspaces: int, keys: int, cases: int, there: int = 0) -> list[Place]:
-    """Migrate the database and add *workspaces* to the number that is *there* already."""
-    admin = await connect(admin_url, name="the benchmark's server")
-    await migrate(admin)
+async def make_world(
+    admin_url: str, *, workspaces: int, keys: int, cases: int, there: int = 0, vacuumed: bool = True
+) -> list[Place]:
+    """Migrate the database and add so many workspaces to the number that is *there*, two at a time."""
+    async with admin_connection(admin_url) as admin:
+        await migrate(admin)
     places = []
-    for number in track(range(there, there + workspaces), "Making workspaces", console=notes, transient=True):
-        if number % _RENEW_AFTER == 0:
-            # What a connection keeps of each workspace makes the next one slower.
-            await admin.close()
-            admin = await connect(admin_url, name="the benchmark's server")
-        made: dict[str, Any] = {}
-        workspace = await create_workspace(
-            admin, slug=f"bench-{number}", name="Bench", populate=partial(_populate, made=made, cases=cases)
+    with Progress(console=notes, transient=True) as progress:
+        task = progress.add_task("Making workspaces", total=workspaces)
+
+        async def make(admin: asyncpg.Connection, number: int) -> None:
+            made: dict[str, Any] = {}
+            workspace = await create_workspace(
+                admin, slug=f"bench-{number}", name="Bench", populate=partial(_populate, made=made, cases=cases)
+            )
+            issued = [
+                await create_key(admin, workspace_id=workspace.id, user_id=made["user"], label=f"Key {one}")
+                for one in range(keys)
+            ]
+            places.append(Place(schema_name=workspace.schema_name, keys=issued, cases=cases, **made))
+            progress.advance(task)
+
+        await for_each(
+            range(there, there + workspaces),
+            make,
+            connecting=lambda: admin_connection(admin_url),
+            connections=2,
         )
-        issued = [
-            await create_key(admin, workspace_id=workspace.id, user_id=made["user"], label=f"Key {one}")
-            for one in range(keys)
-        ]
-        places.append(Place(schema_name=workspace.schema_name, keys=issued, cases=cases, **made))
-    await admin.execute("VACUUM (ANALYZE)")
-    await admin.close()
+    if vacuumed:
+        async with admin_connection(admin_url) as admin:
+            await admin.execute("VACUUM (ANALYZE)")
     return places
 
 
-def documents(places: list[Place]) -> list[dict[str, Any]]:
-    """Return the places as JSON can have them."""
-    return [asdict(place) for place in places]
+async def add_run(admin: asyncpg.Connection, place: Place) -> int:
+    """Start another run of all cases, and return its id."""
+    async with as_workspace(admin, place.schema_name) as connection:
+        run: int = await connection.fetchval(_SQL["run"], place.project, place.user)
+        return run
 
 
 async def _populate(connection: WorkspaceConnection, *, made: dict[str, Any], cases: int) -> None:

@@ -1,10 +1,11 @@
-"""FastMCP's server with one tool that does nothing, stateless and answering in JSON."""
+"""FastMCP's server with one tool that does nothing."""
 
 from __future__ import annotations
 
 import logging
 import sys
 
+import uvicorn
 from fastmcp import FastMCP
 
 logging.disable(logging.CRITICAL)
@@ -12,19 +13,13 @@ server = FastMCP("peer")
 
 
 @server.tool
-def nothing() -> dict[str, bool]:
+async def nothing() -> dict[str, bool]:
     """Do nothing."""
     return {"ok": True}
 
 
 if __name__ == "__main__":
-    server.run(
-        "http",
-        show_banner=False,
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        json_response=True,
-        stateless_http=True,
-        log_level="critical",
-        uvicorn_config={"access_log": False},
+    app = server.http_app(json_response=True, stateless_http=True)
+    uvicorn.run(
+        app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_config=None
     )

@@ -1,10 +1,11 @@
-"""The peer: the official Python SDK's server with one tool that does nothing, stateless and answering in JSON."""
+"""The official Python SDK's server with one tool that does nothing."""
 
 from __future__ import annotations
 
 import logging
 import sys
 
+import uvicorn
 from mcp.server import MCPServer
 
 logging.disable(logging.CRITICAL)
@@ -12,10 +13,13 @@ server = MCPServer("peer")
 
 
 @server.tool()
-def nothing() -> dict[str, bool]:
+async def nothing() -> dict[str, bool]:
     """Do nothing."""
     return {"ok": True}
 
 
 if __name__ == "__main__":
-    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]), json_response=True, stateless_http=True)
+    app = server.streamable_http_app(json_response=True, stateless_http=True)
+    uvicorn.run(
+        app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_config=None
+    )
