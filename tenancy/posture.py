@@ -52,7 +52,8 @@ CONTROL_FUNCTIONS = (
 )
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),
-    *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "shared_preload_libraries"),
+    *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "random_page_cost"),
+    "shared_preload_libraries",
 )
 
 

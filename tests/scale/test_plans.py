@@ -59,6 +59,18 @@ ALLOWED = {
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
 
+#: What finds little finds it by this index, whatever else it could use.
+INDEXES = {
+    "list: of a small folder": "cases_folder_number_idx",
+    "list: in a rare state": "cases_lifecycle_state_idx",
+    "list: with a rare tag": "case_tags_tag_id_idx",
+    "list: with a rare value": "case_field_values_value_idx",
+    "list: changed since an hour": "cases_updated_id_idx",
+    "list: by title": "cases_title_id_idx",
+    "search: rare word": "cases_title_words_idx",
+    "get_test_run": "run_cases_status_idx",
+    "get_reverse_traceability": "results_latest_idx",
+}
 #: Queries that nothing here sends, by how their names begin.
 ELSEWHERE = {
     **dict.fromkeys(
@@ -221,9 +233,17 @@ async def test_tools_by_key_have_one_plan_for_all_arguments_that_uses_an_index_t
     assert tried >= {"get_test_case", "record_test_results", "update_test_case", "add_comment", "link_to_issue"}
 
 
-async def faults(
+@pytest.mark.parametrize("asked", INDEXES)
+async def test_what_is_rare_is_found_by_its_index(measured, asked):
+    used = set()
+    for query, arguments in measured.recorded.sent[asked]:
+        used |= {node.get("Index Name") for node in nodes(await plan_of(measured, query, arguments))}
+    assert INDEXES[asked] in used
+
+
+async def plan_of(
     measured: Measured, query: str, arguments: tuple[Any, ...], *, one_plan: bool = False
-) -> list[tuple[str, str]]:
+) -> dict[str, Any]:
     async with measured.admin.transaction():
         await measured.admin.execute(f"SET LOCAL search_path = {measured.large.workspace.schema_name}")
         if one_plan:
@@ -233,8 +253,14 @@ async def faults(
             await measured.admin.execute("DEALLOCATE one_plan")
         else:
             [plan] = await measured.admin.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
+    return plan["Plan"]
+
+
+async def faults(
+    measured: Measured, query: str, arguments: tuple[Any, ...], *, one_plan: bool = False
+) -> list[tuple[str, str]]:
     found = []
-    for node in nodes(plan["Plan"]):
+    for node in nodes(await plan_of(measured, query, arguments, one_plan=one_plan)):
         relation = node.get("Relation Name", "")
         if node["Node Type"] == "Seq Scan" and relation in LARGE:
             found.append((f"reads all of {relation}", relation))
