@@ -27,7 +27,6 @@ from tenancy.connection import admin_connection
 from tenancy.keys import hash_key
 from tenancy.pool import Pool
 from tenancy.release import this_release
-from tenancy.roles import APP
 from tenancy.session import Gateway
 from tests.bench.world import add_run
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.connection import LoggedQuery
 
-    from tenancy.embedded import EmbeddedServer
     from tests.bench.rounds import Figures
     from tests.bench.world import Place
 
@@ -59,6 +57,14 @@ _PROGRESS = re.compile(r"progress: [0-9.]+ s, ([0-9.]+) tps")
 
 
 @dataclass(frozen=True)
+class Urls:
+    """One database, as the administrator and as the service."""
+
+    admin: str
+    service: str
+
+
+@dataclass(frozen=True)
 class _Sent:
     """A round trip: what was sent, with the arguments and their types."""
 
@@ -67,15 +73,15 @@ class _Sent:
     types: tuple[str, ...]
 
 
-async def scripts(server: EmbeddedServer, folder: Path, tool: str, places: list[Place]) -> list[Path]:
+async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> list[Path]:
     """Write a script of *tool*, a call about one case, for each place; return their paths."""
     written = []
-    pool = Pool(server.dsn(user=APP), size=1, renew_after_workspaces=MOST_SCRIPTS + 1)
+    pool = Pool(urls.service, size=1, renew_after_workspaces=MOST_SCRIPTS + 1)
     logged: list[LoggedQuery] = []
     async with pool.connection() as connection:
         connection.add_query_logger(logged.append)
     host = ToolHost(Gateway(pool), TOOLS, release=this_release())
-    async with admin_connection(server.dsn()) as admin:
+    async with admin_connection(urls.admin) as admin:
         for number, place in enumerate(places[:MOST_SCRIPTS]):
             arguments = {"project": place.project, "caseId": f"C-{place.cases}"}
             if tool == "record_test_result":

@@ -1,0 +1,212 @@
+"""What docs/performance.md shows of the figures in docs/performance/: `.venv/bin/python -m tests.bench.report`.
+
+Tables are written between their marks, plots beside the figures. What is said about them is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
+FIGURES = DOCUMENT.with_suffix("")
+# Of medium lightness, so that they can be read on white and on black.
+_INK, _BLUE, _ORANGE, _TEAL = "#808891", "#3b82f6", "#e07b39", "#1a9988"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "performance",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), _INK
+    ),
+    "grid.color": _INK,
+}
+
+
+def figures(name: str) -> dict[str, Any]:
+    """Return the figures of one program, as it printed them."""
+    found: dict[str, Any] = json.loads((FIGURES / f"{name}.json").read_text())
+    return found
+
+
+def tables() -> dict[str, str]:
+    """Return the tables, by the marks between which they stand."""
+    bench, clients, workspaces = figures("bench"), figures("clients"), figures("workspaces")
+    setting = bench["setting"]
+    versions = ", ".join(f"{name} {bench['versions'][name]}" for name in ("Python", "PostgreSQL"))
+    noise = ", ".join(f"{one['load_average_before']:.1f}" for one in (setting, clients, workspaces))
+    return {
+        "setting": (
+            f"Measured on {setting['cores']} processors with {versions}; {setting['connections']} connections over "
+            f"{setting['workspaces']} workspaces of {setting['keys']} keys and {setting['cases']:,} cases.\n"
+            f"The machine's load average before each of the three runs was {noise}.\n"
+        ),
+        "ratios": _table(
+            ("ratio", "aim", "median", "rounds", ""),
+            (
+                (
+                    what,
+                    one["aim"],
+                    f"**{one['ratio']:.2f}**",
+                    f"{min(one['rounds']):.2f} to {max(one['rounds']):.2f}",
+                    "" if not one["aim"] else "met" if one["met"] else "not met",
+                )
+                for what, one in bench["ratios"].items()
+            ),
+        ),
+        "contenders": _table(
+            ("", "calls/s", "rounds", "p50 ms", "p99 ms", "its CPU, µs", "PostgreSQL's, µs", "round trips"),
+            (_contender(bench, name) for name in bench["contenders"]),
+        ),
+        "clients": _table(
+            ("", "clients", "calls/s", "p50 ms", "p99 ms", "p99 ÷ p50"),
+            (
+                (
+                    row["call"],
+                    str(row["clients"]),
+                    f"{row['per_second']:,.0f}",
+                    *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "p99_to_median")),
+                )
+                for row in clients["rows"]
+            ),
+        ),
+        "workspaces": _table(
+            ("", "asked", "workspaces", "calls/s", "p50 ms", "p99 ms", "p50 ÷ that among ten"),
+            (
+                (
+                    row["call"],
+                    row["asked"],
+                    f"{row['workspaces']:,}",
+                    f"{row['per_second']:,.0f}",
+                    *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")),
+                    f"**{row['to_few']:.2f}**",
+                )
+                for row in workspaces["rows"]
+                if row["asked"] != "beside"
+            ),
+        ),
+        "provisioning": _table(
+            ("workspaces", "made in a second, up to there", "MB each"),
+            ((f"{one['to']:,}", f"{one['per_second']:.1f}", f"{one['mb']:.1f}") for one in workspaces["made"]),
+        ),
+    }
+
+
+def fill(text: str) -> str:
+    """Return the document *text* with the tables as they are now."""
+    for name, table in tables().items():
+        place = re.compile(rf"(?<=<!-- figures: {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+        text, found = place.subn(lambda _, table=table: f"\n{table}\n", text)
+        if found != 1:
+            raise SystemExit(f"{DOCUMENT} has no place for the figures of {name}.")
+    return text
+
+
+def draw() -> None:
+    """Draw the plots."""
+    with mpl.rc_context(_STYLE):
+        for name, plot in (("contenders", _contenders), ("clients", _clients), ("workspaces", _workspaces)):
+            figure = plot()
+            figure.savefig(FIGURES / f"{name}.svg", transparent=True, metadata={"Date": None, "Creator": None})
+
+
+def write() -> None:
+    """Draw the plots and fill the tables."""
+    draw()
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(headings)]
+    lines += [["---"] + ["---:"] * (len(lines[0]) - 1), *map(list, rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _contender(bench: dict[str, Any], name: str) -> list[str]:
+    median = bench["contenders"][name]["median"]
+    rates = [one["per_second"] for one in bench["contenders"][name]["rounds"]]
+    cells = [f"{name} ({bench['versions'][name]})" if name in bench["versions"] else name]
+    cells += [f"{median['per_second']:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}"]
+    cells += [f"{median[key]:.1f}" if key in median else "" for key in ("p50_ms", "p99_ms")]
+    cells += [f"{median[key]:,.0f}" if key in median else "" for key in ("service_us", "postgres_us")]
+    return [*cells, str(bench["round_trips"].get(name, [""])[0])]
+
+
+def _contenders() -> Figure:
+    found = {name: one["median"]["per_second"] for name, one in figures("bench")["contenders"].items()}
+    shown = [name for name in found if "64 clients" not in name]
+    figure = Figure(figsize=(8, 0.32 * len(shown) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    ours = figures("bench")["ours"]
+    colours = [_BLUE if name in ours else _TEAL if "pgbench" in name else _INK for name in shown]
+    bars = axes.barh(shown, [found[name] for name in shown], color=colours, height=0.7)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.invert_yaxis()
+    axes.set_title("calls in a second")
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    return figure
+
+
+def _clients() -> Figure:
+    rows = figures("clients")["rows"]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    rate, latency = figure.subplots(1, 2)
+    for call, colour in zip(dict.fromkeys(row["call"] for row in rows), (_BLUE, _ORANGE), strict=True):
+        mine = [row for row in rows if row["call"] == call]
+        clients = [row["clients"] for row in mine]
+        rate.plot(clients, [row["per_second"] for row in mine], marker="o", color=colour, label=call)
+        for key, style in (("p50_ms", "-"), ("p99_ms", "--")):
+            label = f"{call}, {key.removesuffix('_ms')}"
+            latency.plot(clients, [row[key] for row in mine], style, marker="o", color=colour, label=label)
+    rate.set(title="calls in a second", ylim=0)
+    latency.set(title="milliseconds", yscale="log")
+    for axes in (rate, latency):
+        _logarithmic(axes, sorted({row["clients"] for row in rows}), "clients at once")
+    return figure
+
+
+def _workspaces() -> Figure:
+    rows = [row for row in figures("workspaces")["rows"] if row["asked"] != "beside"]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for call, colour in zip(dict.fromkeys(row["call"] for row in rows), (_BLUE, _ORANGE), strict=True):
+        for asked, style in zip(dict.fromkeys(row["asked"] for row in rows), ("-", "--"), strict=True):
+            mine = [row for row in rows if (row["call"], row["asked"]) == (call, asked)]
+            ratios = [row["to_few"] for row in mine]
+            axes.plot(
+                [row["workspaces"] for row in mine], ratios, style, marker="o", color=colour, label=f"{call}, {asked}"
+            )
+    axes.set(title="median latency ÷ that in a database of ten workspaces", ylim=0)
+    _logarithmic(axes, sorted({row["workspaces"] for row in rows}), "workspaces")
+    return figure
+
+
+def _logarithmic(axes: Axes, ticks: list[int], label: str) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.grid(visible=True, axis="y")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    write()
