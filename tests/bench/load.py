@@ -24,17 +24,22 @@ _QUANTILES = (0.5, 0.9, 0.99)
 class _Connection(asyncio.Protocol):
     """One client: as soon as an answer is whole, the next message goes out."""
 
-    def __init__(self, messages: list[bytes], until: float, latencies: list[float], done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, port: int, messages: list[bytes], until: float, latencies: list[float], done: asyncio.Future[None]
+    ) -> None:
+        self._port = port
         self._messages = messages
         self._until = until
         self._latencies = latencies
         self._done = done
         self._began = 0.0
+        self._ends = False
         self._parser = httptools.HttpResponseParser(self)
         self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._ends = False
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -51,11 +56,20 @@ class _Connection(asyncio.Protocol):
             return
         self._body = b""
         self._latencies.append(time.perf_counter() - self._began)
-        self._next()
+        if self._parser.should_keep_alive():
+            self._next()
+        else:
+            self._ends = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._done.done():
+        if self._ends:
+            self._parser = httptools.HttpResponseParser(self)
+            self._again = asyncio.ensure_future(self.connect())
+        elif not self._done.done():
             self._fail(f"the connection was closed: {exc}")
+
+    async def connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
 
     def _next(self) -> None:
         self._began = time.perf_counter()
@@ -78,7 +92,7 @@ async def _run(order: dict[str, object]) -> dict[str, float]:
     until = start + order["seconds"]  # type: ignore[operator]
     done = [loop.create_future() for _ in range(order["connections"])]  # type: ignore[call-overload]
     for one, port in zip(done, itertools.cycle(order["ports"]), strict=False):  # type: ignore[call-overload]
-        await loop.create_connection(lambda one=one: _Connection(messages, until, latencies, one), "127.0.0.1", port)
+        await _Connection(port, messages, until, latencies, one).connect()
     await asyncio.gather(*done)
     took = time.perf_counter() - start
     latencies.sort()
