@@ -184,7 +184,9 @@ class Gateway:
             raise ValueError("not a workspace's schema name")
         mode = "READ ONLY" if read_only else "READ WRITE"
         role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
-        plans = "; SET LOCAL plan_cache_mode = force_generic_plan" if one_plan else ""
+        # The gate is the same for all: to plan it anew takes as long as all the rest of it.
+        gate = f"SET LOCAL plan_cache_mode = force_generic_plan; {gate}"
+        plans = "" if one_plan else "; SET LOCAL plan_cache_mode = DEFAULT"
         async with self._workspaces.lend(schema_name) as lent:
             connection = lent.connection
             # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
@@ -194,7 +196,7 @@ class Gateway:
                 with _telling_loss(connection):
                     await connection.execute(
                         f"BEGIN {mode}; {role}SET LOCAL search_path = {schema_name}, pg_temp; "
-                        f"{self._limits}{plans}; {gate}"
+                        f"{self._limits}; {gate}{plans}"
                     )
                     with _facade(connection, mark) as facade:
                         yield facade

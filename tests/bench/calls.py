@@ -72,19 +72,23 @@ CALLS: dict[str, Callable[[Place, random.Random], tuple[str, dict[str, Any]]]] =
     "record a result": _write,
     "record 100 results": _bulk,
 }
+#: An agent's work: of ten calls, so many are of these kinds.
+MIX = {"read one case": 6, "list 50 cases": 1, "search": 1, "record a result": 2}
+MIXED = "a mix of these"
 
 
-def messages(name: str, port: int, places: list[Place], *, variety: int = VARIETY) -> list[str]:
+def messages(name: str, port: int, places: list[Place], *, variety: int = VARIETY, modern: bool = False) -> list[str]:
     """Return so many requests of the kind *name*, over all places and keys at random, the same in every run."""
     dice = random.Random(name)  # noqa: S311 - a load, not a secret
+    kinds = dice.choices(list(MIX), list(MIX.values()), k=variety) if name == MIXED else [name] * variety
     made = []
-    for _ in range(variety):
+    for kind in kinds:
         place = dice.choice(places)
         key = dice.choice(place.keys)
-        if name == "tools/list":
+        if kind == "tools/list":
             made.append(http_request(port, "tools/list", {}, key))
         else:
-            tool, arguments = CALLS[name](place, dice)
+            tool, arguments = CALLS[kind](place, dice)
             params = {"name": tool, "arguments": {"project": place.project, **arguments}}
-            made.append(http_request(port, "tools/call", params, key))
+            made.append(http_request(port, "tools/call", params, key, modern=modern))
     return made

@@ -16,18 +16,21 @@ Name = TypeVar("Name")
 Figures = dict[str, float]
 
 
-def interleaved(contenders: Mapping[Name, Callable[[], Figures]], rounds: int) -> dict[Name, list[Figures]]:
-    """Run all contenders in turn, once to warm up and then so many *rounds*; return what those showed.
+def interleaved(
+    contenders: Mapping[Name, Callable[[], Figures]], rounds: int, *, warming: int = 1
+) -> dict[Name, list[Figures]]:
+    """Run all contenders in turn, *warming* rounds to warm up and then so many *rounds*; return what those showed.
 
-    Without rounds, return what was shown while warming up.
+    Without rounds, return what the first turn showed.
     """
     found: dict[Name, list[Figures]] = {name: [] for name in contenders}
     with Progress(console=notes, transient=True) as progress:
-        task = progress.add_task("Measuring", total=(rounds + 1) * len(contenders))
-        for number in range(rounds + 1):
+        turns = range(-warming if rounds else 0, rounds or 1)
+        task = progress.add_task("Measuring", total=len(turns) * len(contenders))
+        for turn in turns:
             for name, run in contenders.items():
                 figures = run()
-                if number or not rounds:
+                if turn >= 0:
                     found[name].append(figures)
                 progress.advance(task)
     return found
