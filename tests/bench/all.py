@@ -1,7 +1,7 @@
-"""All figures, plots and tables of docs/performance.md anew: `.venv/bin/python -m tests.bench.all`, in some 15 minutes.
+"""All figures, plots and tables of docs/performance.md anew: `.venv/bin/python -m tests.bench.all`, in about an hour.
 
 Only on a machine that does nothing else do absolute figures mean much; ratios are of one run. With `--smoke` every
-program runs, in less than a minute, and nothing is kept.
+program runs, in two minutes, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from pathlib import Path
 from tests.bench import report
 from tests.bench.terminal import notes
 
-PROGRAMS = {"bench": "tests.bench", "clients": "tests.bench.clients", "workspaces": "tests.bench.workspaces"}
+PROGRAMS = {
+    "bench": "tests.bench",
+    **{name: f"tests.bench.{name}" for name in ("clients", "scale", "workers", "memory", "workspaces")},
+}
 
 
 def main() -> None:

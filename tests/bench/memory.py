@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.smoke:
-        options.workspaces, options.seconds, options.requests = [2, 10], 1.0, 20
+        options.workspaces, options.seconds, options.requests = [2, 10], 0.3, 20
     with (
         tempfile.TemporaryDirectory(prefix="to-memory-") as name,
         embedded_server(Path(name) / "data", durable=False) as server,
@@ -174,14 +174,14 @@ def main() -> None:
         for count in options.workspaces:
             for renew_after in (100, NEVER):
                 touched(bench, count, renew_after=renew_after, seconds=options.seconds)
-        for size in (0, 200):
+        for size in (0, 600):
             statements(bench, size, seconds=options.seconds)
         for count in (1, 2, 4):
             workers(bench, count, seconds=options.seconds)
         if options.requests:
             requests(bench, options.requests)
     if options.json:
-        print(json.dumps(bench.rows))  # noqa: T201
+        print(json.dumps(bench.rows, indent=1))  # noqa: T201
         return
     table = Table("what", "MiB", title="Memory")
     for row in bench.rows:

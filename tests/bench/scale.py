@@ -209,15 +209,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--data", type=Path, help="keep the database in this folder")
     parser.add_argument("--only", default="", help="calls with this in their name")
+    parser.add_argument("--smoke", action="store_true", help="small, to see that it runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.smoke:
+        options.sizes, options.rounds = [200, 1_000], 1
+    noise = os.getloadavg()[0]
     configure_logging(form="json", level="error")
     with tempfile.TemporaryDirectory(prefix="to-scale-") as name:
         folder = options.data or Path(name) / "data"
         with embedded_server(folder, durable=False) as server:
             figures = asyncio.run(run(server, options))
     if options.json:
-        print(json.dumps(figures))  # noqa: T201
+        print(json.dumps({"cores": cores(), "load_average_before": noise, "ms": figures}, indent=1))  # noqa: T201
         return
     table = Table(title=f"ms, median of {options.rounds}; {cores()} cores")
     table.add_column("")

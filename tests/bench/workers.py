@@ -12,20 +12,21 @@ import asyncio
 import contextlib
 import itertools
 import json
-import statistics
+import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress
 from rich.table import Table
 
 from tenancy.embedded import embedded_server
 from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores, memory_mib
+from tests.bench.rounds import interleaved, medians
 from tests.bench.served import load, serve
-from tests.bench.terminal import notes, results
+from tests.bench.terminal import results
 from tests.bench.world import make_world
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ Key = tuple[str, int, int]
 
 def measure(options: argparse.Namespace) -> tuple[dict[Key, list[Figures]], dict[int, float]]:
     """Return by call, connections and workers what the rounds showed, and the memory of each service after them."""
-    rounds: dict[Key, list[Figures]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="to-workers-") as name,
         embedded_server(Path(name) / "data") as server,
@@ -50,23 +50,20 @@ def measure(options: argparse.Namespace) -> tuple[dict[Key, list[Figures]], dict
         services = {
             count: serve(stack, server.dsn(user=APP), workers=count, pool_size=options.pool) for count in WORKERS
         }
-        contenders = list(itertools.product(CALLS, options.connections, WORKERS))
-        with Progress(console=notes, transient=True) as progress:
-            task = progress.add_task("Measuring", total=(options.rounds + 1) * len(contenders))
-            for number in range(options.rounds + 1):
-                for call, connections, count in contenders:
-                    port, pid = services[count]
-                    figures = load(
-                        port,
-                        messages(call, port, places),
-                        connections=connections,
-                        seconds=options.seconds,
-                        watched={"service": [pid], "postgres": [server.pid]},
-                    )
-                    # The first round warms up.
-                    if number:
-                        rounds.setdefault((call, connections, count), []).append(figures)
-                    progress.advance(task)
+        contenders = {
+            (call, connections, count): partial(
+                load,
+                port,
+                messages(call, port, places),
+                connections=connections,
+                seconds=options.seconds,
+                watched={"service": [pid], "postgres": [server.pid]},
+            )
+            for call, connections, (count, (port, pid)) in itertools.product(
+                CALLS, options.connections, services.items()
+            )
+        }
+        rounds = interleaved(contenders, options.rounds, warming=2)
         memory = {count: memory_mib(pid) for count, (_, pid) in services.items()}
     return rounds, memory
 
@@ -85,17 +82,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.smoke:
-        options.rounds, options.seconds, options.workspaces, options.keys, options.cases = 1, 0.5, 2, 2, 50
+        options.rounds, options.seconds, options.workspaces, options.keys, options.cases = 0, 0.2, 2, 2, 50
+    noise = os.getloadavg()[0]
     rounds, memory = measure(options)
-    median = {
-        key: {name: statistics.median(one[name] for one in found) for name in found[0]} for key, found in rounds.items()
-    }
+    median = medians(rounds)
     if options.json:
         rows = [
-            {"call": call, "connections": connections, "workers": count, **figures}
+            {"call": call, "clients": connections, "workers": count, **figures}
             for (call, connections, count), figures in median.items()
         ]
-        print(json.dumps({"rows": rows, "memory_mib": memory}))  # noqa: T201
+        figures = {"cores": cores(), "workspaces": options.workspaces, "load_average_before": noise}
+        print(json.dumps({**figures, "rows": rows, "memory_mib": memory}, indent=1))  # noqa: T201
         return
     table = Table(title=f"{options.workspaces} workspaces, {cores()} processors")
     for heading in (
