@@ -38,25 +38,41 @@ _STYLE = {
     ),
     "grid.color": _INK,
 }
+#: The columns of what a connection's process takes.
+_MEMORY = {
+    "service_mib": "the service's process",
+    "connection_mean_mib": "a connection's process, mean",
+    "connection_most_mib": "the largest",
+    "all_connections_most_mib": "all connections at most",
+}
+#: The calls that stand out in the plot of ever larger projects.
+_SHOWN = (
+    "get_test_case",
+    "list: first page",
+    "list: with a rare tag",
+    "search: rare word",
+    "search: common word",
+    "gaps: figures",
+)
 
 
-def figures(name: str) -> dict[str, Any]:
+def figures(name: str) -> Any:
     """Return the figures of one program, as it printed them."""
-    found: dict[str, Any] = json.loads((FIGURES / f"{name}.json").read_text())
-    return found
+    return json.loads((FIGURES / f"{name}.json").read_text())
 
 
 def tables() -> dict[str, str]:
     """Return the tables, by the marks between which they stand."""
     bench, clients, workspaces = figures("bench"), figures("clients"), figures("workspaces")
+    scale, workers, memory = figures("scale"), figures("workers"), figures("memory")
     setting = bench["setting"]
     versions = ", ".join(f"{name} {bench['versions'][name]}" for name in ("Python", "PostgreSQL"))
-    noise = ", ".join(f"{one['load_average_before']:.1f}" for one in (setting, clients, workspaces))
+    noise = ", ".join(f"{one['load_average_before']:.1f}" for one in (setting, clients, workspaces, scale, workers))
     return {
         "setting": (
             f"Measured on {setting['cores']} processors with {versions}; {setting['connections']} connections over "
             f"{setting['workspaces']} workspaces of {setting['keys']} keys and {setting['cases']:,} cases.\n"
-            f"The machine's load average before each of the three runs was {noise}.\n"
+            f"The machine's load average before each of five runs was {noise}.\n"
         ),
         "ratios": _table(
             ("ratio", "aim", "median", "rounds", ""),
@@ -106,6 +122,40 @@ def tables() -> dict[str, str]:
             ("workspaces", "made in a second, up to there", "MB each"),
             ((f"{one['to']:,}", f"{one['per_second']:.1f}", f"{one['mb']:.1f}") for one in workspaces["made"]),
         ),
+        "scale": _table(
+            ("ms", *(f"{int(size):,} cases" for size in _sizes(scale))),
+            ((name, *(f"{found[size]:.1f}" for size in _sizes(scale))) for name, found in scale["ms"].items()),
+        ),
+        "workers": _table(
+            ("", "clients", "workers", "calls/s", "÷ 1 worker", "p50 ms", "p99 ms", "service µs", "PostgreSQL µs"),
+            (
+                (
+                    row["call"],
+                    str(row["clients"]),
+                    str(row["workers"]),
+                    f"{row['per_second']:,.0f}",
+                    f"**{row['per_second'] / _of_one_worker(workers, row):.2f}**",
+                    *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")),
+                    *(f"{row[key]:,.0f}" for key in ("service_us", "postgres_us")),
+                )
+                for row in workers["rows"]
+            ),
+        ),
+        "memory of connections": _table(
+            ("MiB", *_MEMORY.values()),
+            ((one["what"], *(f"{one[key]:,.0f}" for key in _MEMORY)) for one in memory if _MEMORY.keys() <= one.keys()),
+        ),
+        "memory of processes": _table(
+            ("", "MiB"),
+            (
+                (
+                    one["what"],
+                    ", ".join(f"{_spoken(key)} {value:,.1f}" for key, value in one.items() if key != "what"),
+                )
+                for one in memory
+                if not _MEMORY.keys() <= one.keys()
+            ),
+        ),
     }
 
 
@@ -122,7 +172,7 @@ def fill(text: str) -> str:
 def draw() -> None:
     """Draw the plots."""
     with mpl.rc_context(_STYLE):
-        for name, plot in (("contenders", _contenders), ("clients", _clients), ("workspaces", _workspaces)):
+        for name, plot in _PLOTS.items():
             figure = plot()
             figure.savefig(FIGURES / f"{name}.svg", transparent=True, metadata={"Date": None, "Creator": None})
 
@@ -137,6 +187,20 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(headings)]
     lines += [["---"] + ["---:"] * (len(lines[0]) - 1), *map(list, rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _sizes(scale: dict[str, Any]) -> list[str]:
+    return list(next(iter(scale["ms"].values())))
+
+
+def _of_one_worker(workers: dict[str, Any], row: dict[str, Any]) -> float:
+    same = (row["call"], row["clients"], 1)
+    [rate] = [one["per_second"] for one in workers["rows"] if (one["call"], one["clients"], one["workers"]) == same]
+    return float(rate)
+
+
+def _spoken(key: str) -> str:
+    return key.removesuffix("_mib").replace("_", " ")
 
 
 def _contender(bench: dict[str, Any], name: str) -> list[str]:
@@ -199,6 +263,39 @@ def _workspaces() -> Figure:
     return figure
 
 
+def _scale() -> Figure:
+    found = figures("scale")
+    sizes = _sizes(found)
+    cases = [int(size) for size in sizes]
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, took in found["ms"].items():
+        if name not in _SHOWN:
+            axes.plot(cases, [took[size] for size in sizes], color=_INK, alpha=0.25, linewidth=0.8)
+    for number, name in enumerate(_SHOWN):
+        milliseconds = [found["ms"][name][size] for size in sizes]
+        colour, style = (_BLUE, _ORANGE, _TEAL)[number // 2], ("-", "--")[number % 2]
+        axes.plot(cases, milliseconds, style, marker="o", color=colour, label=name)
+    axes.set(title="milliseconds of a call, one at a time; grey: all others", yscale="log")
+    _logarithmic(axes, cases, "cases of the project")
+    return figure
+
+
+def _workers() -> Figure:
+    rows = figures("workers")["rows"]
+    clients = sorted({row["clients"] for row in rows})
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for axes, number in zip(figure.subplots(1, len(clients), sharey=True), clients, strict=True):
+        calls = dict.fromkeys(row["call"] for row in rows)
+        for call, colour in zip(calls, (_TEAL, _BLUE, _ORANGE), strict=True):
+            mine = [row for row in rows if (row["call"], row["clients"]) == (call, number)]
+            workers = [row["workers"] for row in mine]
+            axes.plot(workers, [row["per_second"] for row in mine], marker="o", color=colour, label=call)
+        axes.set(title=f"calls in a second, {number} clients", ylim=0)
+        _logarithmic(axes, workers, "workers")
+    return figure
+
+
 def _logarithmic(axes: Axes, ticks: list[int], label: str) -> None:
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -206,6 +303,15 @@ def _logarithmic(axes: Axes, ticks: list[int], label: str) -> None:
     axes.set_xlabel(label)
     axes.grid(visible=True, axis="y")
     axes.legend()
+
+
+_PLOTS = {
+    "contenders": _contenders,
+    "clients": _clients,
+    "workspaces": _workspaces,
+    "scale": _scale,
+    "workers": _workers,
+}
 
 
 if __name__ == "__main__":
