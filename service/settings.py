@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(default=10, ge=1, le=1000)
     pool_wait_seconds: float = Field(default=2.0, gt=0, le=60)
     #: A connection is renewed after so many requests, since nothing else frees what it keeps of each workspace.
-    pool_renew_after: int = Field(default=5_000, ge=1)
+    pool_renew_after: int = Field(default=50_000, ge=1)
     #: And after so many workspaces, each of which may take 1 MB of the server's memory.
     pool_renew_after_workspaces: int = Field(default=100, ge=1)
     #: 0 behind a PgBouncer before 1.21.

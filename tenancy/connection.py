@@ -114,7 +114,8 @@ async def require_statement_cache(connection: asyncpg.Connection) -> None:
 
 async def _connect(url: str, *, name: str, login: Login | None, direct: bool, **options: Any) -> asyncpg.Connection:
     as_role = {} if login is None else {"user": login.role, "password": login.password}
-    connection = await asyncpg.connect(url, **options, **as_role)
+    # Age alone ends no statement: a workspace that comes every ten minutes finds its plans, too.
+    connection = await asyncpg.connect(url, max_cached_statement_lifetime=0, **options, **as_role)
     if login is not None:
         # The driver switches jit off while it learns types, by set_config, which is withheld from workspaces' roles.
         connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001

@@ -2,7 +2,7 @@
 
 A connection that meets the same workspace again spares new plans, which take longer to make than to execute, and the
 memory that a backend keeps for every workspace it has touched, megabytes. Nothing else frees that memory, so
-connections are renewed after some thousands of requests or a hundred workspaces. There is no reset between requests:
+connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset between requests:
 only SET LOCAL is ever used.
 """
 
@@ -87,7 +87,7 @@ class Pool:
         *,
         size: int = 10,
         wait_seconds: float = 2.0,
-        renew_after: int = 5_000,
+        renew_after: int = 50_000,
         renew_after_workspaces: int = 100,
         statement_cache_size: int = 600,
         command_timeout: float = 30.0,

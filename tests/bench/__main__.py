@@ -34,7 +34,7 @@ from tests.bench.contenders import FLOOR, PEERS, PYTHON_SDK, QUART
 from tests.bench.processes import cores, memory_mib
 from tests.bench.round_trips import counted
 from tests.bench.rounds import Figures, interleaved, medians
-from tests.bench.served import ask, load, serve
+from tests.bench.served import QUIET, WARMING, ask, load, serve
 from tests.bench.terminal import results
 from tests.bench.world import Place, make_world
 from tests.clients.environments import NotInstalled
@@ -52,10 +52,6 @@ ALL_CORES_TWIN = f"{TWIN}, a thread per core"
 #: As many as a process of the service has by default.
 POOL = 10
 _CROWD = 64
-#: Rounds until every connection has its plans of every workspace.
-_WARMING = 4
-#: For all services and pgbench at once.
-_SETTINGS = {"max_connections": "400"}
 
 
 async def count_round_trips(server: EmbeddedServer, folder: Path, places: list[Place]) -> dict[str, tuple[int, int]]:
@@ -80,7 +76,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     noise = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="to-bench-") as name,
-        embedded_server(Path(name) / "data", settings=_SETTINGS) as server,
+        embedded_server(Path(name) / "data", settings=QUIET) as server,
         contextlib.ExitStack() as stack,
     ):
         folder = Path(name)
@@ -91,7 +87,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         trips = asyncio.run(count_round_trips(server, folder / "counted", places))
         urls = pgbench.Urls(admin=server.dsn(), service=server.dsn(user=APP))
         running = partial(load, connections=options.connections, seconds=options.seconds)
-        contenders: dict[str, Callable[[], Figures]] = {}
+        contenders: dict[str, Callable[..., Figures]] = {}
         pids = {}
         # A service for each, as pgbench has connections for each of its: what one keeps does not push out another's.
         for call in (*CALLS, MIXED, MODERN, "tools/list"):
@@ -109,6 +105,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             connections=options.connections * cores(),
         )
         ours = list(contenders)
+        for warm in [] if options.smoke else contenders.values():
+            warm(seconds=WARMING)
         reading = asyncio.run(pgbench.scripts(urls, folder, "get_test_case", places))
         writing = asyncio.run(pgbench.scripts(urls, folder, "record_test_result", places))
         for twin, files, processes in (
@@ -118,6 +116,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         ):
             standing = pgbench.Standing(stack, urls.service, files, clients=POOL * processes, jobs=processes)
             contenders[twin] = partial(standing.run, options.seconds)
+            standing.run(options.seconds if options.smoke else WARMING)
         versions = {"Python": platform.python_version(), "PostgreSQL": pgbench.version()}
         missing = {}
         for one in (*PEERS, *FLOOR):
@@ -128,7 +127,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 continue
             contenders[one.name] = partial(running, at, [one.request(at)], watched={"service": [process]})
             versions[one.name] = one.version()
-        rounds = interleaved(contenders, options.rounds, warming=_WARMING)
+        rounds = interleaved(contenders, options.rounds)
         memory = memory_mib(pids[MIXED])
     median = medians(rounds)
     setting = {name: getattr(options, name) for name in ("connections", "workspaces", "keys", "cases", "seconds")}

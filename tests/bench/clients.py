@@ -23,7 +23,7 @@ from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores
 from tests.bench.rounds import interleaved, medians
-from tests.bench.served import load, serve
+from tests.bench.served import QUIET, WARMING, load, serve
 from tests.bench.terminal import results
 from tests.bench.world import make_world
 
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     noise = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="to-clients-") as name,
-        embedded_server(Path(name) / "data") as server,
+        embedded_server(Path(name) / "data", settings=QUIET) as server,
         contextlib.ExitStack() as stack,
     ):
         places = asyncio.run(
@@ -52,6 +52,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         contenders: dict[tuple[str, int], Callable[[], Figures]] = {}
         for call in CALLS:
             sent = messages(call, port, places)
+            if not options.smoke:
+                load(port, sent, connections=16, seconds=WARMING)
             for clients in CLIENTS:
                 run = partial(load, port, sent, connections=clients, seconds=options.seconds, watched=watched)
                 contenders[call, clients] = run

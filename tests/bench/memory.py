@@ -96,9 +96,7 @@ def watched(server: EmbeddedServer) -> Iterator[list[list[float]]]:
 def touched(bench: Bench, count: int, *, renew_after: int, seconds: float) -> None:
     """Measure with that many workspaces, each read and written in random order."""
     with contextlib.ExitStack() as stack:
-        port, pid = bench.service(
-            stack, pool_renew_after_workspaces=renew_after, pool_renew_after=NEVER if renew_after == NEVER else 5_000
-        )
+        port, pid = bench.service(stack, pool_renew_after_workspaces=renew_after, pool_renew_after=NEVER)
         before = private_mib(pid)
         places = bench.places[:count]
         sent = [message for call in TOUCHING for message in messages(call, port, places, variety=4 * count)]

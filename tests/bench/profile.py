@@ -25,14 +25,14 @@ from tenancy.connection import admin_connection
 from tenancy.embedded import embedded_server
 from tenancy.roles import APP
 from tests.bench.calls import CALLS, messages
-from tests.bench.served import load, serve
+from tests.bench.served import QUIET, load, serve
 from tests.bench.terminal import notes, results
 from tests.bench.world import make_world
 
 if TYPE_CHECKING:
     import asyncpg
 
-_SETTINGS = {
+_SETTINGS = QUIET | {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_planning": "on",
     "pg_stat_statements.max": "50000",

@@ -16,16 +16,14 @@ Name = TypeVar("Name")
 Figures = dict[str, float]
 
 
-def interleaved(
-    contenders: Mapping[Name, Callable[[], Figures]], rounds: int, *, warming: int = 1
-) -> dict[Name, list[Figures]]:
-    """Run all contenders in turn, *warming* rounds to warm up and then so many *rounds*; return what those showed.
+def interleaved(contenders: Mapping[Name, Callable[[], Figures]], rounds: int) -> dict[Name, list[Figures]]:
+    """Run all contenders in turn, once to warm up and then so many *rounds*; return what those showed.
 
     Without rounds, return what the first turn showed.
     """
     found: dict[Name, list[Figures]] = {name: [] for name in contenders}
     with Progress(console=notes, transient=True) as progress:
-        turns = range(-warming if rounds else 0, rounds or 1)
+        turns = range(-1 if rounds else 0, rounds or 1)
         task = progress.add_task("Measuring", total=len(turns) * len(contenders))
         for turn in turns:
             for name, run in contenders.items():

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from tests.bench.rounds import Figures
 
 HERE = Path(__file__).parent
+#: Settings of PostgreSQL while something is measured. Whose turn it strikes is chance, and all plans of a table that it
+#: has analysed are made anew.
+QUIET = {"max_connections": "400", "autovacuum": "off"}
+#: Seconds of load until every connection has met fifty workspaces a few times, and keeps their plans.
+WARMING = 12.0
 ROOT = HERE.parents[1]
 
 

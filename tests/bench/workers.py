@@ -25,7 +25,7 @@ from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores, memory_mib
 from tests.bench.rounds import interleaved, medians
-from tests.bench.served import load, serve
+from tests.bench.served import QUIET, WARMING, load, serve
 from tests.bench.terminal import results
 from tests.bench.world import make_world
 
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[Key, list[Figures]], dict
     """Return by call, connections and workers what the rounds showed, and the memory of each service after them."""
     with (
         tempfile.TemporaryDirectory(prefix="to-workers-") as name,
-        embedded_server(Path(name) / "data") as server,
+        embedded_server(Path(name) / "data", settings=QUIET) as server,
         contextlib.ExitStack() as stack,
     ):
         places = asyncio.run(
@@ -63,7 +63,10 @@ def measure(options: argparse.Namespace) -> tuple[dict[Key, list[Figures]], dict
                 CALLS, options.connections, services.items()
             )
         }
-        rounds = interleaved(contenders, options.rounds, warming=2)
+        for (_, connections, count), run in contenders.items():
+            if connections == options.connections[0] and not options.smoke:
+                run(seconds=WARMING * count)
+        rounds = interleaved(contenders, options.rounds)
         memory = {count: memory_mib(pid) for count, (_, pid) in services.items()}
     return rounds, memory
 

@@ -27,7 +27,7 @@ from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores
 from tests.bench.rounds import interleaved, medians
-from tests.bench.served import load, serve
+from tests.bench.served import QUIET, load, serve
 from tests.bench.terminal import notes, results
 from tests.bench.world import make_world
 
@@ -53,7 +53,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     made: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="to-workspaces-") as name, contextlib.ExitStack() as stack:
-        beside, growing = (stack.enter_context(embedded_server(Path(name) / one)) for one in ("beside", "growing"))
+        beside, growing = (
+            stack.enter_context(embedded_server(Path(name) / one, settings=QUIET)) for one in ("beside", "growing")
+        )
         making = partial(make_world, keys=2, cases=_CASES, vacuumed=False)
         control = asyncio.run(making(beside.dsn(), workspaces=FEW))
         places: list[Place] = []

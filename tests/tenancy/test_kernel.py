@@ -93,11 +93,11 @@ async def test_plans_of_a_workspace_are_kept_while_its_connection_is_in_others(w
     }
 
 
-async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(world, acme):
+async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool, acme):
     mode = "current_setting('plan_cache_mode')"
     gate = f"SELECT 1 / ({mode} = 'force_generic_plan')::int"
     for one_plan, expected in ((True, "force_generic_plan"), (False, "auto")):
-        async with world.gateway.workspace(
+        async with Gateway(pool).workspace(
             acme.workspace.schema_name, read_only=True, gate=gate, one_plan=one_plan
         ) as connection:
             assert await connection.fetchval(f"SELECT {mode}") == expected
