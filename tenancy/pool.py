@@ -2,8 +2,8 @@
 
 A connection that meets the same workspace again spares new plans, which take longer to make than to execute, and the
 memory that a backend keeps for every workspace it has touched, megabytes. Nothing else frees that memory, so
-connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset between requests:
-only SET LOCAL is ever used.
+connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset between
+requests: only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
