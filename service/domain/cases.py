@@ -188,19 +188,20 @@ async def list_cases(
     cursor: str | None = None,
 ) -> Document:
     """Return a page of the cases that pass all filters."""
-    references = await load_references(work, project_id, folders=[folder_id] if folder_id else [], tags=tags)
     filters: list[tuple[Any, ...]] = []
-    if folder_id:
-        references.folder(folder_id)
-        folders = [folder_id]
-        if include_subfolders:
-            folders = await work.connection.fetchval(_SQL["subtree"], project_id, folder_id)
-        filters.append(("folders", folders))
-    elif folder_id == 0 and not include_subfolders:
+    if folder_id == 0 and not include_subfolders:
         filters.append(("root",))
-    if lifecycle_state_id is not None:
-        filters.append(("state", references.lifecycle_state(lifecycle_state_id)))
-    filters += [("tag", tag) for tag in references.tag_list(tags)]
+    if folder_id or lifecycle_state_id is not None or tags:
+        references = await load_references(work, project_id, folders=[folder_id] if folder_id else [], tags=tags)
+        if folder_id:
+            references.folder(folder_id)
+            folders = [folder_id]
+            if include_subfolders:
+                folders = await work.connection.fetchval(_SQL["subtree"], project_id, folder_id)
+            filters.append(("folders", folders))
+        if lifecycle_state_id is not None:
+            filters.append(("state", references.lifecycle_state(lifecycle_state_id)))
+        filters += [("tag", tag) for tag in references.tag_list(tags)]
     if template_id is not None or fields:
         filters += await _wanted_fields(work, project_id, template_id, fields)
     if updated_since is not None:
