@@ -28,33 +28,25 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
-# Of so many workspaces a connection keeps the plans: about 100 kB for each statement, some twenty of a busy one.
-_HOMES = 64
 # Several times what it takes to log in.
 _RETURN_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
 class Lent:
-    """A connection, and what it has been used for. *is_at_home*: its workspace is one of the last that had it."""
+    """A connection, and what it has been used for. *is_at_home*: its workspace has had it before."""
 
     connection: asyncpg.Connection
     is_at_home: bool = False
     workspace: str | None = None
     requests: int = 0
     met: set[str] = field(default_factory=set)
-    #: The last workspaces, the latest at the end.
-    homes: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def enter(self, workspace: str) -> None:
         """Count a request of the workspace."""
         self.workspace = workspace
+        self.is_at_home = workspace in self.met
         self.met.add(workspace)
-        self.is_at_home = workspace in self.homes
-        self.homes[workspace] = None
-        self.homes.move_to_end(workspace)
-        if len(self.homes) > _HOMES:
-            self.homes.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +186,7 @@ class Pool:
         while self._idle:
             lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
             if lent is None and self._login_of is None:
-                lent = next((lent for lent in self._idle if workspace in lent.homes), next(iter(self._idle)))
+                lent = next((lent for lent in self._idle if workspace in lent.met), next(iter(self._idle)))
             if lent is None:
                 return None
             del self._idle[lent]

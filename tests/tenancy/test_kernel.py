@@ -103,21 +103,19 @@ async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool
             assert await connection.fetchval(f"SELECT {mode}") == expected
 
 
-async def test_only_the_last_workspaces_have_statements_of_their_own(world, acme):
-    pool = Pool(world.service_url, size=1, renew_after_workspaces=1_000)
-    async with pool.lend(acme.workspace.schema_name) as lent:
-        assert not lent.is_at_home
-    for number in range(63):
-        async with pool.lend(f"w_other{number}"):
-            pass
-    async with pool.lend(acme.workspace.schema_name) as lent:
-        assert lent.is_at_home
-    for number in range(64):
-        async with pool.lend(f"w_other{number}"):
-            pass
-    async with pool.lend(acme.workspace.schema_name) as lent:
-        assert not lent.is_at_home
-        assert len(lent.homes) == 64
+async def test_a_workspace_is_at_home_on_a_connection_that_it_has_had_until_that_is_renewed(world):
+    pool = Pool(world.service_url, size=1, renew_after_workspaces=100)
+
+    async def is_at_home(workspace):
+        async with pool.lend(workspace) as lent:
+            return lent.is_at_home
+
+    assert not await is_at_home("w_acme")
+    for number in range(98):
+        assert not await is_at_home(f"w_other{number}")
+    assert await is_at_home("w_acme")
+    assert not await is_at_home("w_another")
+    assert not await is_at_home("w_acme")
     await pool.close()
 
 
