@@ -14,6 +14,7 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
+# So long whoever waits first may be passed by, by one of so many after it.
+_PATIENCE_SECONDS = 0.05
+_PASSING = 64
 # Several times what it takes to log in.
 _RETURN_SECONDS = 0.2
 
@@ -87,11 +91,12 @@ class Pool:
     ) -> None:
         self._url = url
         self._size = size
-        self._free = asyncio.Semaphore(size)
         self._login_of = login_of
         # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._lent = 0
+        # Who waits for a place, in the order of their coming: for which workspace, and since when.
+        self._queue: OrderedDict[asyncio.Future[None], tuple[str | None, float]] = OrderedDict()
         self._waiting = self._waits = self._refused = self._failed = 0
         self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
@@ -118,8 +123,7 @@ class Pool:
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
-        await self._take(self._free)
-        self._lent += 1
+        await self._take_place(workspace)
         try:
             lent = self._pick(workspace) or await self._await_return(workspace)
             # Before it is opened, so that a second request waits for it rather than open another.
@@ -138,8 +142,7 @@ class Pool:
                 if not self._out[workspace]:
                     del self._out[workspace]
         finally:
-            self._lent -= 1
-            self._free.release()
+            self._pass_place()
 
     @property
     def usage(self) -> PoolUsage:
@@ -164,17 +167,44 @@ class Pool:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
 
-    async def _take(self, permits: asyncio.Semaphore) -> None:
-        if not permits.locked():
-            # It returns at once, and a timer would cost more than all the rest here.
-            await permits.acquire()
+    async def _take_place(self, workspace: str | None) -> None:
+        """Wait until there is a place among those who have a connection."""
+        if self._lent < self._size:
+            self._lent += 1
             return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue[turn] = (workspace, time.monotonic())
+        try:
+            async with self._in_time():
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._pass_place()
+            raise
+        finally:
+            self._queue.pop(turn, None)
+
+    def _pass_place(self) -> None:
+        """Give a place that has come free to who waits: first to one whose workspace has had an idle connection."""
+        waiting = list(islice(((turn, *one) for turn, one in self._queue.items() if not turn.done()), _PASSING))
+        if not waiting:
+            self._lent -= 1
+            return
+        chosen, _, since = waiting[0]
+        if time.monotonic() - since < _PATIENCE_SECONDS:
+            at_home = (turn for turn, workspace, _ in waiting if any(workspace in lent.met for lent in self._idle))
+            chosen = next(at_home, chosen)
+        chosen.set_result(None)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Let what is inside wait, and be refused when it takes too long."""
         self._waits += 1
         self._waiting += 1
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await permits.acquire()
+                yield
         except TimeoutError as error:
             self._refused += 1
             raise DatabaseUnavailable("no connection came free in time") from error
@@ -235,7 +265,12 @@ class Pool:
             # Idle for the longest, and another workspace's.
             self._idle.popitem(last=False)[0].connection.terminate()
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
-        await self._take(self._opening)
+        if self._opening.locked():
+            async with self._in_time():
+                await self._opening.acquire()
+        else:
+            # At once, and a timer would cost more.
+            await self._opening.acquire()
         try:
             return Lent(
                 await connect(

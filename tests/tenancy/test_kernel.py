@@ -103,6 +103,46 @@ async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool
             assert await connection.fetchval(f"SELECT {mode}") == expected
 
 
+@pytest.mark.parametrize(("patience", "served"), [(60, ["w_acme", "w_globex"]), (0, ["w_globex", "w_acme"])])
+async def test_a_connection_goes_first_to_who_waits_and_has_had_it_while_others_are_patient(
+    world, monkeypatch, patience, served
+):
+    monkeypatch.setattr("tenancy.pool._PATIENCE_SECONDS", patience)
+    pool = Pool(world.service_url, size=1)
+    order = []
+
+    async def call(workspace):
+        async with pool.lend(workspace):
+            order.append(workspace)
+
+    async with pool.lend("w_acme"):
+        calls = [asyncio.create_task(call(workspace)) for workspace in ("w_globex", "w_acme")]
+        await asyncio.sleep(0)
+        assert pool.usage.waiting == 2
+    await asyncio.gather(*calls)
+    assert order == served
+    await pool.close()
+
+
+async def test_who_stops_waiting_just_when_its_turn_comes_passes_it_on(world):
+    pool = Pool(world.service_url, size=1)
+    async with pool.lend("w_acme"):
+        first, second = (asyncio.create_task(_lent(pool)) for _ in range(2))
+        await asyncio.sleep(0)
+        assert pool.usage.waiting == 2
+    first.cancel()
+    assert await second
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert (pool.usage.in_use, pool.usage.waiting) == (0, 0)
+    await pool.close()
+
+
+async def _lent(pool):
+    async with pool.lend("w_acme") as lent:
+        return lent.is_at_home
+
+
 async def test_a_workspace_is_at_home_on_a_connection_that_it_has_had_until_that_is_renewed(world):
     pool = Pool(world.service_url, size=1, renew_after_workspaces=100)
 
