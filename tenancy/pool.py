@@ -1,14 +1,16 @@
-"""The service's connections: bounded, lent with a short wait, and by preference to the workspace that had them last.
+"""The service's connections: bounded, lent with a short wait, and each by preference to the same workspaces.
 
-A connection that meets the same workspace again spares new plans, which take longer to make than to execute, and the
-memory that a backend keeps for every workspace it has touched, megabytes. Nothing else frees that memory, so
-connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset between
-requests: only SET LOCAL is ever used.
+A connection that meets a workspace again spares what takes many times longer than a query: to learn its tables and to
+plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash puts
+them in an order for each workspace, which gets the first that is idle; and one that comes free goes to who waits and
+has it among the first of the order. Since nothing else frees that memory, connections are renewed after a hundred
+workspaces, and after many thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import sys
 import time
 from collections import Counter, OrderedDict, defaultdict
@@ -23,15 +25,17 @@ from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from tenancy.connection import Login
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
-# So long whoever waits first may be passed by, by one of so many after it.
-_PATIENCE_SECONDS = 0.05
+# Of so many connections, the first in a workspace's order, one that comes free goes to who waits in that workspace,
+# if it is among so many who wait, and whoever waits first has not done so for too long.
+_CHOICES = 2
 _PASSING = 64
+_PATIENCE_SECONDS = 0.5
 # Several times what it takes to log in.
 _RETURN_SECONDS = 0.2
 
@@ -41,6 +45,8 @@ class Lent:
     """A connection, and what it has been used for. *is_at_home*: its workspace has had it before."""
 
     connection: asyncpg.Connection
+    #: Its place among the pool's connections, which the one that replaces it takes over.
+    number: int
     is_at_home: bool = False
     workspace: str | None = None
     requests: int = 0
@@ -95,8 +101,9 @@ class Pool:
         # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._lent = 0
-        # Who waits for a place, in the order of their coming: for which workspace, and since when.
-        self._queue: OrderedDict[asyncio.Future[None], tuple[str | None, float]] = OrderedDict()
+        self._numbers = set(range(size))
+        # Who waits for a connection, in the order of their coming: since when, and which ones they would rather have.
+        self._queue: OrderedDict[asyncio.Future[None], tuple[float, Collection[int]]] = OrderedDict()
         self._waiting = self._waits = self._refused = self._failed = 0
         self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
@@ -119,11 +126,11 @@ class Pool:
 
     @asynccontextmanager
     async def lend(self, workspace: str | None = None) -> AsyncIterator[Lent]:
-        """Lend a connection, if there is one the connection that *workspace* had last.
+        """Lend a connection, by preference one that *workspace* has had.
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
-        await self._take_place(workspace)
+        await self._wait_for_turn(workspace)
         try:
             lent = self._pick(workspace) or await self._await_return(workspace)
             # Before it is opened, so that a second request waits for it rather than open another.
@@ -142,7 +149,7 @@ class Pool:
                 if not self._out[workspace]:
                     del self._out[workspace]
         finally:
-            self._pass_place()
+            self._pass_turn()
 
     @property
     def usage(self) -> PoolUsage:
@@ -167,33 +174,35 @@ class Pool:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
 
-    async def _take_place(self, workspace: str | None) -> None:
-        """Wait until there is a place among those who have a connection."""
+    async def _wait_for_turn(self, workspace: str | None) -> None:
         if self._lent < self._size:
             self._lent += 1
             return
         turn = asyncio.get_running_loop().create_future()
-        self._queue[turn] = (workspace, time.monotonic())
+        numbers: Collection[int] = range(self._size)
+        if workspace is not None:
+            numbers = heapq.nlargest(_CHOICES, numbers, key=lambda number: hash((workspace, number)))
+        self._queue[turn] = (time.monotonic(), numbers)
         try:
             async with self._in_time():
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self._pass_place()
+                self._pass_turn()
             raise
         finally:
             self._queue.pop(turn, None)
 
-    def _pass_place(self) -> None:
-        """Give a place that has come free to who waits: first to one whose workspace has had an idle connection."""
+    def _pass_turn(self) -> None:
+        """Let the next one have a connection, if one waits."""
         waiting = list(islice(((turn, *one) for turn, one in self._queue.items() if not turn.done()), _PASSING))
         if not waiting:
             self._lent -= 1
             return
-        chosen, _, since = waiting[0]
+        chosen, since, _ = waiting[0]
         if time.monotonic() - since < _PATIENCE_SECONDS:
-            at_home = (turn for turn, workspace, _ in waiting if any(workspace in lent.met for lent in self._idle))
-            chosen = next(at_home, chosen)
+            idle = {lent.number for lent in self._idle}
+            chosen = next((turn for turn, _, numbers in waiting if not idle.isdisjoint(numbers)), chosen)
         chosen.set_result(None)
 
     @asynccontextmanager
@@ -214,14 +223,17 @@ class Pool:
 
     def _pick(self, workspace: str | None) -> Lent | None:
         while self._idle:
-            lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
-            if lent is None and self._login_of is None:
-                lent = next((lent for lent in self._idle if workspace in lent.met), next(iter(self._idle)))
+            lent: Lent | None = next(iter(self._idle))
+            if self._login_of is not None:
+                lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
+            elif workspace is not None:
+                lent = max(self._idle, key=lambda lent: hash((workspace, lent.number)))
             if lent is None:
                 return None
             del self._idle[lent]
             if not lent.connection.is_closed():
                 return lent
+            self._end(lent)
         return None
 
     async def _await_return(self, workspace: str | None) -> Lent | None:
@@ -248,23 +260,34 @@ class Pool:
         return self._login_of is not None and self._lent + len(self._idle) > self._size
 
     def _take_back(self, lent: Lent) -> None:
-        if lent.connection.is_closed():
-            return
         is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
-        if self._closed or is_due or lent.connection.is_in_transaction():
-            lent.connection.terminate()
+        if lent.connection.is_closed() or self._closed or is_due or lent.connection.is_in_transaction():
+            self._end(lent)
         elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
             waiting.set_result(lent)
         else:
             self._idle[lent] = None
+
+    def _end(self, lent: Lent) -> None:
+        lent.connection.terminate()
+        self._numbers.add(lent.number)
 
     async def _open(self, workspace: str | None) -> Lent:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
         while self._is_full and self._idle:
             # Idle for the longest, and another workspace's.
-            self._idle.popitem(last=False)[0].connection.terminate()
+            self._end(self._idle.popitem(last=False)[0])
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
+        number = min(self._numbers)
+        self._numbers.remove(number)
+        try:
+            return Lent(await self._connect(login), number)
+        except BaseException:
+            self._numbers.add(number)
+            raise
+
+    async def _connect(self, login: Login | None) -> asyncpg.Connection:
         if self._opening.locked():
             async with self._in_time():
                 await self._opening.acquire()
@@ -272,14 +295,12 @@ class Pool:
             # At once, and a timer would cost more.
             await self._opening.acquire()
         try:
-            return Lent(
-                await connect(
-                    self._url,
-                    name="The service's database",
-                    statement_cache_size=self._statement_cache_size,
-                    login=login,
-                    command_timeout=self._command_timeout,
-                )
+            return await connect(
+                self._url,
+                name="The service's database",
+                statement_cache_size=self._statement_cache_size,
+                login=login,
+                command_timeout=self._command_timeout,
             )
         except TenancyError as error:
             self._failed += 1

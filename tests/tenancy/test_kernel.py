@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import signal
@@ -50,22 +51,23 @@ async def test_third_borrower_of_two_connections_is_told_soon(pool):
         assert await connection.fetchval("SELECT 1") == 1
 
 
-async def test_workspace_gets_the_connection_that_it_had_last(pool):
-    async with pool.connection("w_aaaa") as first, pool.connection("w_bbbb") as second:
-        a, b = await backend(first), await backend(second)
-    for workspace, pid in (("w_aaaa", a), ("w_bbbb", b), ("w_bbbb", b), ("w_aaaa", a)):
+async def test_a_workspace_gets_the_same_connection_whenever_it_is_idle(pool):
+    async with pool.connection("w_aaaa"), pool.connection("w_bbbb"):
+        pass
+    seen = {}
+    for workspace in [f"w_{number}" for number in range(20)] * 3:
         async with pool.connection(workspace) as connection:
-            assert await backend(connection) == pid
+            seen.setdefault(workspace, set()).add(await backend(connection))
+    assert {len(backends) for backends in seen.values()} == {1}
+    assert len(set.union(*seen.values())) == 2
 
 
-async def test_workspace_gets_a_connection_that_keeps_its_plans(pool):
-    async with pool.connection("w_aaaa") as first, pool.connection("w_bbbb") as second:
-        a, b = await backend(first), await backend(second)
-    async with pool.connection("w_aaaa"), pool.connection("w_cccc") as other:
-        assert await backend(other) == b
-    for workspace, pid in (("w_bbbb", b), ("w_aaaa", a), ("w_bbbb", b)):
-        async with pool.connection(workspace) as connection:
-            assert await backend(connection) == pid
+async def test_a_connection_takes_the_place_of_the_one_that_ended(pool):
+    async with pool.lend("w_aaaa") as first, pool.lend("w_bbbb") as second:
+        assert {first.number, second.number} == {0, 1}
+        first.connection.terminate()
+    async with pool.lend("w_aaaa") as first, pool.lend("w_bbbb") as second:
+        assert {first.number, second.number} == {0, 1}
 
 
 async def test_plans_of_a_workspace_are_kept_while_its_connection_is_in_others(world, acme, globex):
@@ -103,25 +105,30 @@ async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool
             assert await connection.fetchval(f"SELECT {mode}") == expected
 
 
-@pytest.mark.parametrize(("patience", "served"), [(60, ["w_acme", "w_globex"]), (0, ["w_globex", "w_acme"])])
-async def test_a_connection_goes_first_to_who_waits_and_has_had_it_while_others_are_patient(
-    world, monkeypatch, patience, served
+@pytest.mark.parametrize(("patience", "first_served"), [(60, 0), (0, 1)])
+async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_are_patient(
+    pool, monkeypatch, patience, first_served
 ):
     monkeypatch.setattr("tenancy.pool._PATIENCE_SECONDS", patience)
-    pool = Pool(world.service_url, size=1)
+    monkeypatch.setattr("tenancy.pool._CHOICES", 1)
+    by_choice = {}
+    for workspace in (f"w_{number}" for number in range(100)):
+        by_choice[max((0, 1), key=lambda number, workspace=workspace: hash((workspace, number)))] = workspace
     order = []
 
     async def call(workspace):
         async with pool.lend(workspace):
             order.append(workspace)
 
-    async with pool.lend("w_acme"):
-        calls = [asyncio.create_task(call(workspace)) for workspace in ("w_globex", "w_acme")]
-        await asyncio.sleep(0)
-        assert pool.usage.waiting == 2
-    await asyncio.gather(*calls)
-    assert order == served
-    await pool.close()
+    async with contextlib.AsyncExitStack() as rest:
+        lent = [await rest.enter_async_context(pool.lend("w_aaaa"))]
+        async with pool.lend("w_bbbb") as other:
+            calls = [asyncio.create_task(call(by_choice[number])) for number in (1 - other.number, other.number)]
+            await asyncio.sleep(0)
+            assert pool.usage.waiting == 2
+        await asyncio.gather(*calls)
+    first = other.number if first_served == 0 else lent[0].number
+    assert order[0] == by_choice[first]
 
 
 async def test_who_stops_waiting_just_when_its_turn_comes_passes_it_on(world):
