@@ -41,7 +41,7 @@ async def case_with_history(
     if version is not None and version != last:
         document = await _at(work, document, version)
     if results:
-        document |= await _results(work, document["id"])
+        document |= await _results(work, document)
     if not history:
         return with_links_that_fit(document)
     rows = await work.connection.fetch(_SQL["versions"], document["id"], _MOST_VERSIONS)
@@ -67,11 +67,12 @@ async def version_and_before(
     return before and before["snapshot"], row["snapshot"]
 
 
-async def _results(work: Work, case_id: int) -> Document:
-    rows = await work.connection.fetch(_SQL["results"], case_id, _MOST_RESULTS)
+async def _results(work: Work, document: Document) -> Document:
+    rows = await work.connection.fetch(_SQL["results"], document["id"], _MOST_RESULTS)
     results = [row["document"] for row in rows]
     # A part of an answer, since all else of the case is in it too.
-    shown = results[: fitting(results, LARGEST_ANSWER // 4)]
+    rest = len(orjson.dumps({**document, "links": []}))
+    shown = results[: fitting(results, min(LARGEST_ANSWER // 4, LARGEST_ANSWER - ENVELOPE - rest))]
     return {"results": shown, "resultCount": rows[0]["total"] if rows else 0}
 
 
