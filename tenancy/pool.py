@@ -10,13 +10,12 @@ workspaces, and after many thousands of requests. There is no reset between requ
 from __future__ import annotations
 
 import asyncio
-import heapq
 import sys
 import time
 from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -25,15 +24,13 @@ from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable
 
     from tenancy.connection import Login
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
-# Of so many connections, the first in a workspace's order, one that comes free goes to who waits in that workspace,
-# if it is among so many who wait, and whoever waits first has not done so for too long.
-_CHOICES = 2
+# A connection goes to one of so many who wait, but to the first of them if that one has waited for so long.
 _PASSING = 64
 _PATIENCE_SECONDS = 0.5
 # Several times what it takes to log in.
@@ -102,8 +99,8 @@ class Pool:
         self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
         self._lent = 0
         self._numbers = set(range(size))
-        # Who waits for a connection, in the order of their coming: since when, and which ones they would rather have.
-        self._queue: OrderedDict[asyncio.Future[None], tuple[float, Collection[int]]] = OrderedDict()
+        # Who waits for a connection, in the order of their coming: since when, and for which workspace.
+        self._queue: OrderedDict[asyncio.Future[None], tuple[float, str | None]] = OrderedDict()
         self._waiting = self._waits = self._refused = self._failed = 0
         self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
@@ -136,7 +133,7 @@ class Pool:
             # Before it is opened, so that a second request waits for it rather than open another.
             self._out[workspace] += 1
             try:
-                lent = lent or await self._open(workspace)
+                lent = lent or await self._open_or_any(workspace)
                 if workspace is not None:
                     lent.enter(workspace)
                 lent.requests += 1
@@ -179,10 +176,7 @@ class Pool:
             self._lent += 1
             return
         turn = asyncio.get_running_loop().create_future()
-        numbers: Collection[int] = range(self._size)
-        if workspace is not None:
-            numbers = heapq.nlargest(_CHOICES, numbers, key=lambda number: hash((workspace, number)))
-        self._queue[turn] = (time.monotonic(), numbers)
+        self._queue[turn] = (time.monotonic(), workspace)
         try:
             async with self._in_time():
                 await turn
@@ -201,8 +195,8 @@ class Pool:
             return
         chosen, since, _ = waiting[0]
         if time.monotonic() - since < _PATIENCE_SECONDS:
-            idle = {lent.number for lent in self._idle}
-            chosen = next((turn for turn, _, numbers in waiting if not idle.isdisjoint(numbers)), chosen)
+            idle = [lent.number for lent in self._idle]
+            chosen, *_ = max(waiting, key=lambda one: max((_fitness(one[2], number) for number in idle), default=0))
         chosen.set_result(None)
 
     @asynccontextmanager
@@ -227,7 +221,8 @@ class Pool:
             if self._login_of is not None:
                 lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
             elif workspace is not None:
-                lent = max(self._idle, key=lambda lent: hash((workspace, lent.number)))
+                idle = {lent.number: lent for lent in self._idle}
+                lent = idle.get(max(chain(idle, self._numbers), key=lambda number: _fitness(workspace, number)))
             if lent is None:
                 return None
             del self._idle[lent]
@@ -272,6 +267,15 @@ class Pool:
         lent.connection.terminate()
         self._numbers.add(lent.number)
 
+    async def _open_or_any(self, workspace: str | None) -> Lent:
+        try:
+            return await self._open(workspace)
+        except DatabaseUnavailable:
+            # Where the server lets nobody in any more, those that are in still serve.
+            if self._login_of is None and (lent := self._pick(None)):
+                return lent
+            raise
+
     async def _open(self, workspace: str | None) -> Lent:
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
@@ -279,7 +283,7 @@ class Pool:
             # Idle for the longest, and another workspace's.
             self._end(self._idle.popitem(last=False)[0])
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
-        number = min(self._numbers)
+        number = max(self._numbers, key=lambda number: _fitness(workspace, number))
         self._numbers.remove(number)
         try:
             return Lent(await self._connect(login), number)
@@ -307,3 +311,8 @@ class Pool:
             raise DatabaseUnavailable(str(error)) from error
         finally:
             self._opening.release()
+
+
+def _fitness(workspace: str | None, number: int) -> int:
+    """Return how well connection *number* fits the workspace, and best whoever needs it for a moment, in none."""
+    return sys.maxsize if workspace is None else hash((workspace, number))

@@ -21,7 +21,9 @@ from tenancy.keys import PREFIX, create_key, hash_key
 from tenancy.migrate import migrate
 from tenancy.pool import Pool
 from tenancy.provision import create_workspace
+from tenancy.roles import APP
 from tenancy.session import Gateway
+from tests.conftest import new_database
 
 
 @pytest.fixture
@@ -110,7 +112,6 @@ async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_
     pool, monkeypatch, patience, first_served
 ):
     monkeypatch.setattr("tenancy.pool._PATIENCE_SECONDS", patience)
-    monkeypatch.setattr("tenancy.pool._CHOICES", 1)
     by_choice = {}
     for workspace in (f"w_{number}" for number in range(100)):
         by_choice[max((0, 1), key=lambda number, workspace=workspace: hash((workspace, number)))] = workspace
@@ -129,6 +130,24 @@ async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_
         await asyncio.gather(*calls)
     first = other.number if first_served == 0 else lent[0].number
     assert order[0] == by_choice[first]
+
+
+async def test_connections_that_are_open_serve_all_where_no_more_can_be_opened(postgres):
+    async with new_database(postgres) as (name, admin):
+        # One beside the administrator's.
+        await admin.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 2')
+        pool = Pool(postgres.dsn(user=APP, database=name), size=2, wait_seconds=0.3)
+        backends = set()
+        for number in range(20):
+            async with pool.connection(f"w_{number}") as connection:
+                backends.add(await backend(connection))
+        assert len(backends) == 1
+        assert pool.usage.failed > 0
+        async with pool.connection("w_0"):
+            with pytest.raises(DatabaseUnavailable):
+                async with pool.connection("w_1"):
+                    pass
+        await pool.close()
 
 
 async def test_who_stops_waiting_just_when_its_turn_comes_passes_it_on(world):
