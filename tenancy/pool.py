@@ -15,6 +15,7 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -196,7 +197,7 @@ class Pool:
         chosen, since, _ = waiting[0]
         if time.monotonic() - since < _PATIENCE_SECONDS:
             idle = [lent.number for lent in self._idle]
-            chosen, *_ = max(waiting, key=lambda one: max((_fitness(one[2], number) for number in idle), default=0))
+            chosen, *_ = min(waiting, key=lambda one: min((self._rank(one[2], number) for number in idle), default=0))
         chosen.set_result(None)
 
     @asynccontextmanager
@@ -222,7 +223,7 @@ class Pool:
                 lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
             elif workspace is not None:
                 idle = {lent.number: lent for lent in self._idle}
-                lent = idle.get(max(chain(idle, self._numbers), key=lambda number: _fitness(workspace, number)))
+                lent = idle.get(min(chain(idle, self._numbers), key=lambda number: self._rank(workspace, number)))
             if lent is None:
                 return None
             del self._idle[lent]
@@ -283,7 +284,7 @@ class Pool:
             # Idle for the longest, and another workspace's.
             self._end(self._idle.popitem(last=False)[0])
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
-        number = max(self._numbers, key=lambda number: _fitness(workspace, number))
+        number = min(self._numbers, key=lambda number: self._rank(workspace, number))
         self._numbers.remove(number)
         try:
             return Lent(await self._connect(login), number)
@@ -312,7 +313,12 @@ class Pool:
         finally:
             self._opening.release()
 
+    def _rank(self, workspace: str | None, number: int) -> int:
+        """Return how many connections fit the workspace better; any fits who needs it for a moment, in none."""
+        return 0 if workspace is None else _ranks(workspace, self._size)[number]
 
-def _fitness(workspace: str | None, number: int) -> int:
-    """Return how well connection *number* fits the workspace, and best whoever needs it for a moment, in none."""
-    return sys.maxsize if workspace is None else hash((workspace, number))
+
+@lru_cache(maxsize=10_000)
+def _ranks(workspace: str, size: int) -> tuple[int, ...]:
+    order = sorted(range(size), key=lambda number: hash((workspace, number)))
+    return tuple(map(dict(zip(order, range(size), strict=True)).__getitem__, range(size)))

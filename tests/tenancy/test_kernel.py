@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pwd
 import signal
@@ -112,24 +111,24 @@ async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_
     pool, monkeypatch, patience, first_served
 ):
     monkeypatch.setattr("tenancy.pool._PATIENCE_SECONDS", patience)
+    # Alone, each would get the connection that fits it.
     by_choice = {}
-    for workspace in (f"w_{number}" for number in range(100)):
-        by_choice[max((0, 1), key=lambda number, workspace=workspace: hash((workspace, number)))] = workspace
+    for workspace in (f"w_{number}" for number in range(20)):
+        async with pool.lend(workspace) as lent:
+            by_choice[lent.number] = workspace
     order = []
 
     async def call(workspace):
         async with pool.lend(workspace):
             order.append(workspace)
 
-    async with contextlib.AsyncExitStack() as rest:
-        lent = [await rest.enter_async_context(pool.lend("w_aaaa"))]
-        async with pool.lend("w_bbbb") as other:
-            calls = [asyncio.create_task(call(by_choice[number])) for number in (1 - other.number, other.number)]
+    async with pool.lend("w_aaaa") as kept:
+        async with pool.lend("w_bbbb") as freed:
+            calls = [asyncio.create_task(call(by_choice[lent.number])) for lent in (kept, freed)]
             await asyncio.sleep(0)
             assert pool.usage.waiting == 2
         await asyncio.gather(*calls)
-    first = other.number if first_served == 0 else lent[0].number
-    assert order[0] == by_choice[first]
+    assert order[0] == by_choice[(freed.number, kept.number)[first_served]]
 
 
 async def test_connections_that_are_open_serve_all_where_no_more_can_be_opened(postgres):
