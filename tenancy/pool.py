@@ -1,10 +1,10 @@
 """The service's connections: bounded, lent with a short wait, and each by preference to the same workspaces.
 
 A connection that meets a workspace again spares what takes many times longer than a query: to learn its tables and to
-plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash puts
-them in an order for each workspace, which gets the first that is idle; and one that comes free goes to who waits and
-has it among the first of the order. Since nothing else frees that memory, connections are renewed after a hundred
-workspaces, and after many thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
+plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash ranks
+them for each workspace, which gets the first that is not in use, be it open or not yet; and one that comes free goes to
+that one of those who wait for whom it ranks first. Since nothing else frees that memory, connections are renewed after a
+hundred workspaces, and after many thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
-# A connection goes to one of so many who wait, but to the first of them if that one has waited for so long.
+# A connection goes to one of so many who wait, but to the first of them after this part of the longest wait.
 _PASSING = 64
-_PATIENCE_SECONDS = 0.5
+_PATIENCE = 0.25
 # Several times what it takes to log in.
 _RETURN_SECONDS = 0.2
 
@@ -195,7 +195,7 @@ class Pool:
             self._lent -= 1
             return
         chosen, since, _ = waiting[0]
-        if time.monotonic() - since < _PATIENCE_SECONDS:
+        if time.monotonic() - since < _PATIENCE * self._wait_seconds:
             idle = [lent.number for lent in self._idle]
             chosen, *_ = min(waiting, key=lambda one: min((self._rank(one[2], number) for number in idle), default=0))
         chosen.set_result(None)

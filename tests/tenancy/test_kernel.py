@@ -106,11 +106,11 @@ async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool
             assert await connection.fetchval(f"SELECT {mode}") == expected
 
 
-@pytest.mark.parametrize(("patience", "first_served"), [(60, 0), (0, 1)])
+@pytest.mark.parametrize(("patience", "first_served"), [(100, 0), (0, 1)])
 async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_are_patient(
     pool, monkeypatch, patience, first_served
 ):
-    monkeypatch.setattr("tenancy.pool._PATIENCE_SECONDS", patience)
+    monkeypatch.setattr("tenancy.pool._PATIENCE", patience)
     # Alone, each would get the connection that fits it.
     by_choice = {}
     for workspace in (f"w_{number}" for number in range(20)):
