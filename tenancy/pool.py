@@ -1,10 +1,11 @@
 """The service's connections: bounded, lent with a short wait, and each by preference to the same workspaces.
 
 A connection that meets a workspace again spares what takes many times longer than a query: to learn its tables and to
-plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash ranks
-them for each workspace, which gets the first that is not in use, be it open or not yet; and one that comes free goes to
-that one of those who wait for whom it ranks first. Since nothing else frees that memory, connections are renewed after a
-hundred workspaces, and after many thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
+plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash
+ranks them for each workspace, which gets the first that is not in use, be it open or not yet; and one that comes free
+goes to that one of those who wait for whom it ranks first. Since nothing else frees that memory, connections are
+renewed after a hundred workspaces, and after many thousands of requests. There is no reset between requests: only SET
+LOCAL is ever used.
 """
 
 from __future__ import annotations
