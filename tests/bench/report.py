@@ -63,16 +63,16 @@ def figures(name: str) -> Any:
 
 def tables() -> dict[str, str]:
     """Return the tables, by the marks between which they stand."""
-    bench, clients, workspaces = figures("bench"), figures("clients"), figures("workspaces")
+    bench, clients = figures("bench"), figures("clients")
     scale, workers, memory = figures("scale"), figures("workers"), figures("memory")
     setting = bench["setting"]
     versions = ", ".join(f"{name} {bench['versions'][name]}" for name in ("Python", "PostgreSQL"))
-    noise = ", ".join(f"{one['load_average_before']:.1f}" for one in (setting, clients, workspaces, scale, workers))
-    return {
+    noise = ", ".join(f"{one['load_average_before']:.1f}" for one in (setting, clients, scale, workers))
+    found = {
         "setting": (
             f"Measured on {setting['cores']} processors with {versions}; {setting['connections']} connections over "
             f"{setting['workspaces']} workspaces of {setting['keys']} keys and {setting['cases']:,} cases.\n"
-            f"The machine's load average before each of five runs was {noise}.\n"
+            f"The machine's load average before each of four runs was {noise}.\n"
         ),
         "ratios": _table(
             ("ratio", "aim", "median", "rounds", ""),
@@ -102,25 +102,6 @@ def tables() -> dict[str, str]:
                 )
                 for row in clients["rows"]
             ),
-        ),
-        "workspaces": _table(
-            ("", "asked", "workspaces", "calls/s", "p50 ms", "p99 ms", "p50 ÷ that among ten"),
-            (
-                (
-                    row["call"],
-                    row["asked"],
-                    f"{row['workspaces']:,}",
-                    f"{row['per_second']:,.0f}",
-                    *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")),
-                    f"**{row['to_few']:.2f}**",
-                )
-                for row in workspaces["rows"]
-                if row["asked"] != "beside"
-            ),
-        ),
-        "provisioning": _table(
-            ("workspaces", "made in a second, up to there", "MB each"),
-            ((f"{one['to']:,}", f"{one['per_second']:.1f}", f"{one['mb']:.1f}") for one in workspaces["made"]),
         ),
         "scale": _table(
             ("ms", *(f"{int(size):,} cases" for size in _sizes(scale))),
@@ -157,6 +138,34 @@ def tables() -> dict[str, str]:
             ),
         ),
     }
+    if _is_measured("workspaces"):
+        workspaces = figures("workspaces")
+        found |= {
+            "workspaces": _table(
+                ("", "asked", "workspaces", "calls/s", "p50 ms", "p99 ms", "p50 ÷ that among ten"),
+                (
+                    (
+                        row["call"],
+                        row["asked"],
+                        f"{row['workspaces']:,}",
+                        f"{row['per_second']:,.0f}",
+                        *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")),
+                        f"**{row['to_few']:.2f}**",
+                    )
+                    for row in workspaces["rows"]
+                    if row["asked"] != "beside"
+                ),
+            ),
+            "provisioning": _table(
+                ("workspaces", "made in a second, up to there", "MB each"),
+                ((f"{one['to']:,}", f"{one['per_second']:.1f}", f"{one['mb']:.1f}") for one in workspaces["made"]),
+            ),
+        }
+    return found
+
+
+def _is_measured(name: str) -> bool:
+    return (FIGURES / f"{name}.json").exists()
 
 
 def fill(text: str) -> str:
@@ -173,6 +182,8 @@ def draw() -> None:
     """Draw the plots."""
     with mpl.rc_context(_STYLE):
         for name, plot in _PLOTS.items():
+            if not _is_measured(_PLOTTED.get(name, name)):
+                continue
             figure = plot()
             figure.savefig(FIGURES / f"{name}.svg", transparent=True, metadata={"Date": None, "Creator": None})
 
@@ -305,6 +316,7 @@ def _logarithmic(axes: Axes, ticks: list[int], label: str) -> None:
     axes.legend()
 
 
+_PLOTTED = {"contenders": "bench"}
 _PLOTS = {
     "contenders": _contenders,
     "clients": _clients,
