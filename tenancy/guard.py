@@ -17,6 +17,14 @@ _WITHHELD = ", ".join(
     for function in (SET_CONFIG, *WITHHELD)
 )
 
+# The workspaces' roles, by what the login is a member of and not by their names: where the server's statistics know of
+# few roles and there are thousands, a search for names would read all of them for each one.
+_ENTERED = """
+    SELECT m.roleid AS oid, pg_get_userbyid(m.roleid) AS rolname
+    FROM pg_auth_members m
+    WHERE m.member = session_user::regrole AND pg_get_userbyid(m.roleid) ~ '^w_[a-z0-9]+$'
+"""
+
 # Each query returns one text per weakness that it finds, as seen by the service's own login.
 _CHECKS = (
     "SELECT 'there is no schema control' WHERE to_regnamespace('control') IS NULL",
@@ -63,9 +71,7 @@ _CHECKS = (
         CASE who WHEN 'public' THEN 'everybody' ELSE format('the workspace role %I', who) END || ' ' || weakness
     FROM (SELECT 'public' AS who
           UNION ALL
-          SELECT r.rolname
-          FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-          WHERE m.member = session_user::regrole AND r.rolname ~ '^w_[a-z0-9]+$') AS asked
+          SELECT rolname FROM ({_ENTERED}) AS entered) AS asked
     CROSS JOIN LATERAL (VALUES
         {_WITHHELD},
         (EXISTS (SELECT FROM pg_language l
@@ -93,8 +99,8 @@ _CHECKS = (
     # The workspaces' roles
     f"""
     SELECT format('the workspace role %I %s', r.rolname, weakness)
-    FROM pg_auth_members m
-    JOIN pg_roles r ON r.oid = m.roleid
+    FROM ({_ENTERED}) AS entered
+    JOIN pg_roles r USING (oid)
     CROSS JOIN LATERAL (VALUES
         (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication, 'has special powers'),
         -- In strict mode it may, and where Citus asks other servers as this role.
@@ -106,14 +112,16 @@ _CHECKS = (
             'is a member of another role'),
         (EXISTS (SELECT FROM pg_shdepend d
                  WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o'),
-            'owns objects'),
-        (EXISTS (SELECT FROM pg_shdepend d JOIN pg_namespace n ON n.oid = d.objid
-                 WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
-                     AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                     AND d.classid = 'pg_namespace'::regclass AND n.nspname NOT IN (r.rolname, 'public', 'control')),
-            'reaches another schema')
+            'owns objects')
     ) AS found (present, weakness)
-    WHERE m.member = session_user::regrole AND r.rolname ~ '^w_[a-z0-9]+$' AND present
+    WHERE present
+    """,
+    """
+    SELECT DISTINCT format('the workspace role %I reaches another schema', pg_get_userbyid(acl.grantee))
+    FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) AS acl
+    WHERE acl.grantee <> 0 AND pg_get_userbyid(acl.grantee) ~ '^w_[a-z0-9]+$'
+        AND nspname NOT IN (pg_get_userbyid(acl.grantee), 'public', 'control')
+        AND pg_has_role(session_user, acl.grantee, 'MEMBER')
     """,
     """
     SELECT format('everybody may use the schema %I', nspname)
