@@ -124,10 +124,12 @@ class _Database(Collector):
             "testorchestrator_pool_connections", "Connections by state: in_use or idle.", labels=["pool", "state"]
         )
         waiting = GaugeMetricFamily(
-            "testorchestrator_pool_waiting", "Requests that wait for a connection.", labels=["pool"]
+            "testorchestrator_pool_waiting",
+            "Requests that wait for a connection, or for one of their own.",
+            labels=["pool"],
         )
         waits = CounterMetricFamily(
-            "testorchestrator_pool_waits", "Requests that had to wait for a connection.", labels=["pool"]
+            "testorchestrator_pool_waits", "Requests that had to wait for one.", labels=["pool"]
         )
         waited = CounterMetricFamily("testorchestrator_pool_wait_seconds", "How long they waited.", labels=["pool"])
         refused = CounterMetricFamily("testorchestrator_pool_refused", "Those who waited in vain.", labels=["pool"])

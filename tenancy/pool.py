@@ -1,11 +1,11 @@
 """The service's connections: bounded, lent with a short wait, and each by preference to the same workspaces.
 
 A connection that meets a workspace again spares what takes many times longer than a query: to learn its tables and to
-plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out: a hash
-ranks them for each workspace, which gets the first that is not in use, be it open or not yet; and one that comes free
-goes to that one of those who wait for whom it ranks first. Since nothing else frees that memory, connections are
-renewed after a hundred workspaces, and after many thousands of requests. There is no reset between requests: only SET
-LOCAL is ever used.
+plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out. A hash gives
+each workspace two of them for its own; it waits a moment until one of these comes free, then takes another, which fits
+it too from then on. One that comes free goes to the first of those who wait whom it fits. Since nothing else frees that
+memory, connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset
+between requests: only SET LOCAL is ever used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections import Counter, OrderedDict, defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 5
 _OPENING_AT_ONCE = 4
-# A connection goes to one of so many who wait, but to the first of them after this part of the longest wait.
+# So many of the connections are a workspace's own. While others are idle it waits so long for one that fits: some
+# calls' time, and not much more than it takes another connection to meet the workspace.
+_OWN = 2
+_FITTING_SECONDS = 0.05
+# One that comes free is offered to so many who wait, and goes to the first of them after this part of the longest wait.
 _PASSING = 64
 _PATIENCE = 0.25
 # Several times what it takes to log in.
@@ -102,7 +107,7 @@ class Pool:
         self._lent = 0
         self._numbers = set(range(size))
         # Who waits for a connection, in the order of their coming: since when, and for which workspace.
-        self._queue: OrderedDict[asyncio.Future[None], tuple[float, str | None]] = OrderedDict()
+        self._queue: OrderedDict[asyncio.Future[Lent | None], tuple[float, str | None]] = OrderedDict()
         self._waiting = self._waits = self._refused = self._failed = 0
         self._waited_seconds = 0.0
         self._out: Counter[str | None] = Counter()
@@ -129,9 +134,9 @@ class Pool:
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
-        await self._wait_for_turn(workspace)
+        lent = await self._wait_for_turn(workspace)
         try:
-            lent = self._pick(workspace) or await self._await_return(workspace)
+            lent = lent or await self._await_return(workspace)
             # Before it is opened, so that a second request waits for it rather than open another.
             self._out[workspace] += 1
             try:
@@ -173,33 +178,59 @@ class Pool:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
 
-    async def _wait_for_turn(self, workspace: str | None) -> None:
-        if self._lent < self._size:
+    async def _wait_for_turn(self, workspace: str | None) -> Lent | None:
+        """Return the connection that fits best as soon as there is a place for it, None where it must be opened."""
+        if self._lent < self._size and self._fits(workspace):
             self._lent += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
+            return self._pick(workspace)
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Lent | None] = loop.create_future()
         self._queue[turn] = (time.monotonic(), workspace)
+        settling = loop.call_later(_FITTING_SECONDS, self._settle, turn)
         try:
             async with self._in_time():
-                await turn
+                return await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
+                if lent := turn.result():
+                    self._idle[lent] = None
                 self._pass_turn()
             raise
         finally:
+            settling.cancel()
             self._queue.pop(turn, None)
 
     def _pass_turn(self) -> None:
-        """Let the next one have a connection, if one waits."""
-        waiting = list(islice(((turn, *one) for turn, one in self._queue.items() if not turn.done()), _PASSING))
-        if not waiting:
-            self._lent -= 1
-            return
-        chosen, since, _ = waiting[0]
-        if time.monotonic() - since < _PATIENCE * self._wait_seconds:
-            idle = [lent.number for lent in self._idle]
-            chosen, *_ = min(waiting, key=lambda one: min((self._rank(one[2], number) for number in idle), default=0))
-        chosen.set_result(None)
+        """Let the first one whom a connection fits have it, or the first of all where that would be too late."""
+        self._lent -= 1
+        now, first = time.monotonic(), None
+        for turn, (since, workspace) in islice(self._queue.items(), _PASSING):
+            if not turn.done():
+                if self._fits(workspace) or now - since > _PATIENCE * self._wait_seconds:
+                    self._grant(turn)
+                    return
+                first = first or (since, turn)
+        if first is not None and now - first[0] > _FITTING_SECONDS:
+            self._grant(first[1])
+
+    def _settle(self, turn: asyncio.Future[Lent | None]) -> None:
+        """Let who has waited long enough for a connection that fits have any that is not in use."""
+        if self._lent < self._size and not turn.done():
+            self._grant(turn)
+
+    def _grant(self, turn: asyncio.Future[Lent | None]) -> None:
+        # Picked for it at once, before another takes what fits.
+        self._lent += 1
+        turn.set_result(self._pick(self._queue[turn][1]))
+
+    def _fits(self, workspace: str | None) -> bool:
+        """Return whether a connection that is free, or a place for one, is the workspace's own or has met it."""
+        if self._login_of is not None or workspace is None:
+            return True
+        ranks = _ranks(workspace, self._size)
+        return any(ranks[lent.number] < _OWN or workspace in lent.met for lent in self._idle) or any(
+            ranks[number] < _OWN for number in self._numbers
+        )
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -223,8 +254,7 @@ class Pool:
             if self._login_of is not None:
                 lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
             elif workspace is not None:
-                idle = {lent.number: lent for lent in self._idle}
-                lent = idle.get(min(chain(idle, self._numbers), key=lambda number: self._rank(workspace, number)))
+                lent = self._best(workspace)
             if lent is None:
                 return None
             del self._idle[lent]
@@ -232,6 +262,15 @@ class Pool:
                 return lent
             self._end(lent)
         return None
+
+    def _best(self, workspace: str) -> Lent | None:
+        """Return the connection that fits best, or None where that is one that is yet to be opened."""
+        ranks = _ranks(workspace, self._size)
+        places: list[tuple[bool, int, Lent | None]] = [(ranks[one] >= _OWN, ranks[one], None) for one in self._numbers]
+        for lent in self._idle:
+            rank = ranks[lent.number]
+            places.append((rank >= _OWN and workspace not in lent.met, rank, lent))
+        return min(places, key=itemgetter(0, 1))[2]
 
     async def _await_return(self, workspace: str | None) -> Lent | None:
         """Wait a little for a connection that the workspace has out, where a new one would have to push one aside."""

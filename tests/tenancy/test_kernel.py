@@ -106,29 +106,66 @@ async def test_the_gate_has_one_plan_and_queries_only_where_it_is_asked_for(pool
             assert await connection.fetchval(f"SELECT {mode}") == expected
 
 
-@pytest.mark.parametrize(("patience", "first_served"), [(100, 0), (0, 1)])
-async def test_a_connection_goes_to_who_waits_and_has_it_by_choice_while_others_are_patient(
-    pool, monkeypatch, patience, first_served
+@pytest.fixture
+async def shared_out(world):
+    """A pool of three connections, and for each of twenty workspaces the numbers of the two that are its own."""
+    pool = Pool(world.service_url, size=3, wait_seconds=5)
+    own = {}
+    for workspace in (f"w_{number}" for number in range(20)):
+        async with pool.lend(workspace) as one, pool.lend(workspace) as other:
+            own[workspace] = (one.number, other.number)
+    yield pool, own
+    await pool.close()
+
+
+async def _served(pool, workspace, order):
+    async with pool.lend(workspace) as lent:
+        order.append(workspace)
+        return lent.number
+
+
+@pytest.mark.parametrize(("patience", "first_served"), [(1, "whom it fits"), (0, "who came first")])
+async def test_a_connection_goes_to_the_first_whom_it_fits_while_others_are_patient(
+    shared_out, monkeypatch, patience, first_served
 ):
     monkeypatch.setattr("tenancy.pool._PATIENCE", patience)
-    # Alone, each would get the connection that fits it.
-    by_choice = {}
-    for workspace in (f"w_{number}" for number in range(20)):
-        async with pool.lend(workspace) as lent:
-            by_choice[lent.number] = workspace
+    pool, own = shared_out
     order = []
-
-    async def call(workspace):
-        async with pool.lend(workspace):
-            order.append(workspace)
-
-    async with pool.lend("w_aaaa") as kept:
-        async with pool.lend("w_bbbb") as freed:
-            calls = [asyncio.create_task(call(by_choice[lent.number])) for lent in (kept, freed)]
+    async with pool.lend(), pool.lend():
+        async with pool.lend() as freed:
+            strange = next(workspace for workspace in own if freed.number not in own[workspace])
+            fitting = next(workspace for workspace in own if freed.number in own[workspace])
+            calls = [asyncio.create_task(_served(pool, workspace, order)) for workspace in (strange, fitting)]
             await asyncio.sleep(0)
             assert pool.usage.waiting == 2
         await asyncio.gather(*calls)
-    assert order[0] == by_choice[(freed.number, kept.number)[first_served]]
+    assert order[0] == {"whom it fits": fitting, "who came first": strange}[first_served]
+
+
+async def test_a_workspace_waits_a_moment_for_a_connection_of_its_own(shared_out, monkeypatch):
+    monkeypatch.setattr("tenancy.pool._FITTING_SECONDS", 5)
+    pool, own = shared_out
+    async with pool.lend("w_0"):
+        async with pool.lend("w_0") as other:
+            call = asyncio.create_task(_served(pool, "w_0", []))
+            await asyncio.sleep(0.1)
+            assert (pool.usage.idle, pool.usage.waiting) == (1, 1)
+        # One that came later cannot take away what another has waited for.
+        thief = next(workspace for workspace in own if own[workspace][0] == other.number)
+        async with pool.lend(thief):
+            assert await call == other.number
+
+
+async def test_a_workspace_whose_own_connections_stay_in_use_is_at_home_on_another(shared_out):
+    pool, own = shared_out
+    async with pool.lend("w_0"), pool.lend("w_0"):
+        async with pool.lend("w_0") as third:
+            assert third.number not in own["w_0"]
+            assert not third.is_at_home
+        waits = pool.usage.waits
+        async with pool.lend("w_0") as third:
+            assert third.is_at_home
+        assert pool.usage.waits == waits == 1
 
 
 async def test_connections_that_are_open_serve_all_where_no_more_can_be_opened(postgres):
