@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 TOUCHING = ("read one case", "record a result")
 NEVER = 1_000_000
 _LOOK_SECONDS = 0.2
-_LOAD_SECONDS = 10.0
 
 
 @dataclass
@@ -135,7 +134,7 @@ def workers(bench: Bench, count: int, *, seconds: float) -> None:
         bench.add(f"{count} workers and their supervisor", all_mib=memory_mib(pid))
 
 
-def requests(bench: Bench, count: int) -> None:
+def requests(bench: Bench, count: int, *, seconds: float) -> None:
     """Measure at a quarter, a half and the end of so many requests, on few workspaces, where they are quickest."""
     kinds = ("tools/list", "read one case", "list 50 cases", "record a result", "search")
     with contextlib.ExitStack() as stack:
@@ -146,7 +145,7 @@ def requests(bench: Bench, count: int) -> None:
         figures: dict[str, float] = {}
         for mark in marks:
             while done < mark:
-                done += int(load(port, sent, connections=16, seconds=_LOAD_SECONDS)["requests"])
+                done += int(load(port, sent, connections=16, seconds=seconds)["requests"])
             figures[f"after_{mark}_mib"] = private_mib(pid)
         bench.add("the service's process over many requests", **figures)
 
@@ -162,7 +161,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.smoke:
-        options.workspaces, options.seconds, options.requests = [2, 10], 0.3, 20
+        options.workspaces, options.seconds, options.requests = [10], 0.3, 20
     with (
         tempfile.TemporaryDirectory(prefix="to-memory-") as name,
         embedded_server(Path(name) / "data", durable=False) as server,
@@ -177,7 +176,7 @@ def main() -> None:
         for count in (1, 2, 4):
             workers(bench, count, seconds=options.seconds)
         if options.requests:
-            requests(bench, options.requests)
+            requests(bench, options.requests, seconds=options.seconds / 2)
     if options.json:
         print(json.dumps(bench.rows, indent=1))  # noqa: T201
         return
