@@ -193,7 +193,7 @@ class Pool:
         except BaseException:
             if turn.done() and not turn.cancelled():
                 if lent := turn.result():
-                    self._idle[lent] = None
+                    self._take_back(lent)
                 self._pass_turn()
             raise
         finally:
