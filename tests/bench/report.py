@@ -263,13 +263,13 @@ def _workspaces() -> Figure:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots()
     for call, colour in zip(dict.fromkeys(row["call"] for row in rows), (_BLUE, _ORANGE), strict=True):
-        for asked, style in zip(dict.fromkeys(row["asked"] for row in rows), ("-", "--"), strict=True):
+        for asked, style in zip(dict.fromkeys(row["asked"] for row in rows), ("-", "--", ":"), strict=False):
             mine = [row for row in rows if (row["call"], row["asked"]) == (call, asked)]
             ratios = [row["to_few"] for row in mine]
             axes.plot(
                 [row["workspaces"] for row in mine], ratios, style, marker="o", color=colour, label=f"{call}, {asked}"
             )
-    axes.set(title="median latency ÷ that in a database of ten workspaces", ylim=0)
+    axes.set(title="median latency ÷ that in a database of ten workspaces", yscale="log")
     _logarithmic(axes, sorted({row["workspaces"] for row in rows}), "workspaces")
     return figure
 

@@ -1,8 +1,9 @@
 """What more workspaces do to latency: `.venv/bin/python -m tests.bench.workspaces`, with `--smoke` in seconds.
 
-A database gets ever more workspaces; beside it stands one that has ten for good, with a service of its own. In each
-round both are asked, so that what the machine does meanwhile concerns both: what is told is the ratio. The ten that
-were first are asked, and all of them in random order.
+A database gets ever more workspaces; beside it stands one that has ten for good. In each round both are asked, so that
+what the machine does meanwhile concerns both: what is told is the ratio. The ten that were first are asked, two hundred
+in random order, and all in random order; each with a service of its own, so that what one keeps does not push out
+another's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tenancy.roles import APP
 from tests.bench.calls import messages
 from tests.bench.processes import cores
 from tests.bench.rounds import interleaved, medians
-from tests.bench.served import QUIET, load, serve
+from tests.bench.served import QUIET, WARMING, load, serve
 from tests.bench.terminal import notes, results
 from tests.bench.world import make_world
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from tests.bench.world import Place
 
 FEW = 10
+BUSY = 200
 CALLS = ("read one case", "record a result")
-CONTROL, FIRST, ALL = "beside", "the first ten", "all in random order"
+CONTROL, FIRST, SOME, ALL = "beside", "the first ten", "two hundred", "all"
 _CASES = 20
 
 
@@ -69,20 +71,21 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 {"to": size, "made": more, "per_second": rate, "mb": asyncio.run(megabytes(growing.dsn())) / size}
             )
             notes.print(made[-1])
-            few_port, port = (serve(stack, one.dsn(user=APP))[0] for one in (beside, growing))
-            asked = {CONTROL: (few_port, control), FIRST: (port, places[:FEW]), ALL: (port, places)}
-            contenders = {
-                (call, which): partial(
-                    load,
-                    at,
-                    messages(call, at, some, variety=max(1_000, 2 * len(some))),
-                    connections=options.clients,
-                    seconds=options.seconds,
-                )
-                for call in CALLS
-                for which, (at, some) in asked.items()
-            }
-            rounds = interleaved(contenders, options.rounds)
+            with contextlib.ExitStack() as services:
+                asked = {CONTROL: (beside, control), FIRST: (growing, places[:FEW])}
+                if size > BUSY:
+                    asked[SOME] = (growing, places[-BUSY:])
+                asked[ALL] = (growing, places)
+                contenders = {}
+                for which, (server, some) in asked.items():
+                    port, _ = serve(services, server.dsn(user=APP))
+                    for call in CALLS:
+                        sent = messages(call, port, some, variety=max(1_000, 2 * len(some)))
+                        contenders[call, which] = partial(load, port, sent, connections=options.clients)
+                for one in contenders.values() if options.rounds else ():
+                    one(seconds=WARMING)
+                runs = {name: partial(one, seconds=options.seconds) for name, one in contenders.items()}
+                rounds = interleaved(runs, options.rounds)
             for (call, which), median in medians(rounds).items():
                 pairs = zip(rounds[call, which], rounds[call, CONTROL], strict=True)
                 ratio = statistics.median(one["p50_ms"] / other["p50_ms"] for one, other in pairs)
