@@ -9,28 +9,38 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from tests.bench.terminal import notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START_SECONDS = 30
 _STOP_SECONDS = 20
+#: Bytes of what a process printed.
+_SHOWN = 8_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
 def running(command: list[Any], *, port: int | None = None, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run *command* while the block runs, once something listens on *port*; what it prints is shown if it fails."""
+    """Run *command* while the block runs, once something listens on *port*.
+
+    The end of what it printed is shown where it does not listen, and where the block fails.
+    """
     with tempfile.TemporaryFile() as printed:
         started = subprocess.Popen(  # noqa: S603 - our own programs
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, **options
         )
         try:
             if port is not None and not _listens(port, started):
-                printed.seek(0)
-                raise SystemExit(f"{command} does not listen: {printed.read()[-2000:].decode()}")
-            yield started
+                raise SystemExit(f"{command} does not listen: {_end_of(printed)}")
+            try:
+                yield started
+            except BaseException:
+                notes.print(f"{command} had printed:\n{_end_of(printed)}", markup=False)
+                raise
         finally:
             started.terminate()
             try:
@@ -38,6 +48,11 @@ def running(command: list[Any], *, port: int | None = None, **options: Any) -> I
             except subprocess.TimeoutExpired:
                 started.kill()
                 started.wait()
+
+
+def _end_of(printed: IO[bytes]) -> str:
+    size = os.fstat(printed.fileno()).st_size
+    return os.pread(printed.fileno(), _SHOWN, max(0, size - _SHOWN)).decode(errors="replace")
 
 
 def free_port() -> int:
