@@ -309,6 +309,9 @@ class Pool:
         self._numbers.add(lent.number)
 
     async def _open_or_any(self, workspace: str | None) -> Lent:
+        # The place may have been taken since it was picked: then a connection is idle.
+        if not self._numbers and (lent := self._pick(workspace)):
+            return lent
         try:
             return await self._open(workspace)
         except DatabaseUnavailable:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import random
 import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import asyncpg
@@ -166,6 +168,69 @@ async def test_a_workspace_whose_own_connections_stay_in_use_is_at_home_on_anoth
         async with pool.lend("w_0") as third:
             assert third.is_at_home
         assert pool.usage.waits == waits == 1
+
+
+async def test_two_whom_the_place_of_an_ended_connection_fits_best_are_both_served(shared_out):
+    pool, own = shared_out
+    released = asyncio.Event()
+    numbers = []
+
+    async def hold(*, is_lost):
+        async with pool.lend() as lent:
+            numbers.append(lent.number)
+            await released.wait()
+            if is_lost:
+                lent.connection.terminate()
+
+    async with pool.lend():
+        holders = [asyncio.create_task(hold(is_lost=is_lost)) for is_lost in (True, False)]
+        await asyncio.sleep(0)
+        workspace = next(workspace for workspace in own if own[workspace][0] == numbers[0])
+        calls = [asyncio.create_task(_served(pool, workspace, [])) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert pool.usage.waiting == 2
+        # At once: the place is still free when the second of the calls gets its turn.
+        released.set()
+        await asyncio.gather(*holders)
+        assert sorted(await asyncio.gather(*calls)) == sorted(numbers)
+
+
+async def test_whatever_callers_do_each_has_a_connection_alone_and_none_is_lost(world):
+    pool = Pool(world.service_url, size=4, wait_seconds=0.2, renew_after=40, renew_after_workspaces=6)
+    dice = random.Random(8)  # noqa: S311 - a load, not a secret
+    in_use, ends = set(), Counter()
+
+    async def call():
+        try:
+            async with pool.lend(dice.choice([None, *(f"w_{number}" for number in range(12))])) as lent:
+                assert lent.connection not in in_use
+                in_use.add(lent.connection)
+                try:
+                    await lent.connection.fetchval("SELECT pg_sleep($1)", dice.random() / 200)
+                    if dice.random() < 0.05:
+                        lent.connection.terminate()
+                finally:
+                    in_use.remove(lent.connection)
+            ends["served"] += 1
+        except DatabaseUnavailable:
+            ends["refused"] += 1
+
+    async def caller():
+        for _ in range(60):
+            try:
+                async with asyncio.timeout(dice.choice([0.01, 1, 1, 1])):
+                    await call()
+            except TimeoutError:
+                ends["gone"] += 1
+
+    await asyncio.gather(*(caller() for _ in range(24)))
+    usage = pool.usage
+    assert (usage.in_use, usage.waiting) == (0, 0)
+    assert ends.total() == 24 * 60
+    assert ends["served"] > ends["refused"] + ends["gone"] > 0
+    async with pool.lend("w_1") as one, pool.lend("w_2") as two, pool.lend() as three, pool.lend() as four:
+        assert {one.number, two.number, three.number, four.number} == {0, 1, 2, 3}
+    await pool.close()
 
 
 async def test_connections_that_are_open_serve_all_where_no_more_can_be_opened(postgres):
