@@ -16,7 +16,7 @@ from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
 from service.tools.catalog import INSTRUCTIONS, TOOLS
-from service.tools.host import ToolHost
+from service.tools.host import Caller, ToolHost
 from service.web.install import install as install_pages
 from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
@@ -28,7 +28,6 @@ from tenancy.strict import StrictLogins
 if TYPE_CHECKING:
     from service.metrics import Metrics
     from service.settings import Settings
-    from tenancy.session import Identity
 
 # What keys.create_key makes: 32 random bytes in URL-safe base64.
 _KEY = re.compile(re.escape(PREFIX) + "[A-Za-z0-9_-]{43}")
@@ -115,8 +114,9 @@ def _pools(settings: Settings) -> list[Pool]:
     return [make(size=_small(settings)), make(size=settings.pool_size, login_of=logins.login)]
 
 
-def _who(identity: Identity) -> dict[str, int]:
+def _who(caller: Caller) -> dict[str, int]:
     """Return what the log says of a caller: numbers, which name nobody."""
+    identity = caller.identity
     return {
         "workspace_id": identity.workspace_id,
         "user_id": identity.user_id,

@@ -24,6 +24,10 @@ class InvalidParams(Exception):  # noqa: N818 - JSON-RPC's name for it
         self.data = data
 
 
+class KeyRefused(Exception):  # noqa: N818 - an answer, not a fault
+    """The caller's key does not work any more."""
+
+
 class Unavailable(Exception):  # noqa: N818 - says what is the matter
     """The database, or the caller's workspace, cannot be had just now; *retry_after* is in seconds."""
 

@@ -81,7 +81,7 @@ class Metrics:
         )
         self._authentication = Histogram(
             "testorchestrator_authentication_seconds",
-            "Looking up a key, the wait for a connection included.",
+            "Looking up a key that was not looked up within the last minute, the wait for a connection included.",
             buckets=_SECONDS,
             registry=registry,
         )

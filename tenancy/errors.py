@@ -9,6 +9,10 @@ class DatabaseUnavailable(Exception):  # noqa: N818 - says what is the matter
     """There is no connection to the database just now: none came free in time, or the server is away."""
 
 
+class NotConfirmed(Exception):  # noqa: N818 - an answer of the database
+    """The key does not stand any more for whom it did when it was looked up: look it up again."""
+
+
 class StatementRefused(Exception):  # noqa: N818 - the gate did its work; not an error of the gate
     """Only single SELECT, INSERT, UPDATE, DELETE, MERGE and WITH statements may run in a workspace."""
 

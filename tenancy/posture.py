@@ -49,6 +49,7 @@ CONTROL_FUNCTIONS = (
     *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
     "revoke_user_key(bigint, bigint, text, bigint, bigint)",
     "set_user_active(bigint, bigint, text, bigint, boolean)",
+    "confirm_key(bigint, bigint, text, text, text)",
 )
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),

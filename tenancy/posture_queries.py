@@ -197,7 +197,8 @@ COMPARISONS = (
         AND (o.rolname, d.classid, d.objid) NOT IN (VALUES
             ('{APP}'::name, 'pg_proc'::regclass, to_regprocedure('{SET_CONFIG}')::oid),
             ('{OWNER}', 'pg_proc', to_regprocedure('{SET_CONFIG}')),
-            ('{OWNER}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')))
+            ('{OWNER}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')),
+            ('{CONTROL}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')))
     GROUP BY o.who, o.rolname, o.slug, d.classid, d.objid
     ORDER BY o.rolname
     """,

@@ -50,7 +50,9 @@ def compatible_from(revision: str) -> str:
 async def require_control(connection: asyncpg.Connection) -> None:
     """Raise TenancyError unless the control schema has what this release asks of it; any login may ask."""
     # The login may not read the revision, so the newest of the functions that it calls has to speak for it.
-    if not await connection.fetchval("SELECT to_regprocedure('control.find_workspace(text,bigint,text)') IS NOT NULL"):
+    if not await connection.fetchval(
+        "SELECT to_regprocedure('control.confirm_key(bigint,bigint,text,text,text)') IS NOT NULL"
+    ):
         raise TenancyError(
             "The database is not at this release's schema (the control schema is older). Run: testorchestrator migrate"
         )

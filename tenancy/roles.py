@@ -81,7 +81,7 @@ async def prepare_database(
             f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}, {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {', '.join(WITHHELD)} FROM PUBLIC",
             "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
-            f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}",
+            f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}, {CONTROL}",
             f"CREATE SCHEMA IF NOT EXISTS control AUTHORIZATION {CONTROL}",
             f"GRANT USAGE ON SCHEMA control TO {APP}",
         ):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+import time
+from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from tenancy.errors import DatabaseUnavailable, StatementRefused, error_class
+from tenancy.errors import DatabaseUnavailable, NotConfirmed, StatementRefused, error_class
 from tenancy.keys import hash_key
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 _QUERY = re.compile(r"\s*(?:select|insert|update|delete|merge|with)\b", re.IGNORECASE)
 _SCHEMA_NAME = re.compile(r"w_[a-z0-9]{4,40}")
 _ROLLBACK_SECONDS = 5
+# A key is looked up as often as its last use is written down.
+_REMEMBERED_SECONDS = 60
+_MOST_REMEMBERED = 10_000
+# Of control.confirm_key.
+_UNCONFIRMED = "TO401"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,8 @@ class Gateway:
         self._is_strict = workspaces is not None
         #: How many requests ended in an error of the database, by its class; the pools count failed connections.
         self.errors: Counter[str] = Counter()
+        # By the hash of a key, whom it stood for and when that was looked up, the latest last.
+        self._remembered: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._limits = (
             f"SET LOCAL statement_timeout = {statement_timeout_ms:d}; SET LOCAL lock_timeout = {lock_timeout_ms:d}; "
             f"SET LOCAL timezone = 'UTC'; SET LOCAL idle_in_transaction_session_timeout = {2 * statement_timeout_ms:d}"
@@ -140,8 +148,25 @@ class Gateway:
 
     async def authenticate(self, key: str) -> Identity | None:
         """Return whom *key* stands for, or None: unknown, revoked, expired, its owner or workspace not active."""
+        key_hash = hash_key(key)
         async with self.control() as connection:
-            return await self._authenticate(connection, hash_key(key))
+            identity = await self._authenticate(connection, key_hash)
+        self._remembered.pop(key_hash, None)
+        if identity is not None:
+            self._remembered[key_hash] = identity, time.monotonic()
+            if len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+        return identity
+
+    def recall(self, key: str) -> Identity | None:
+        """Return whom *key* stood for within the last minute, which the database has to confirm: see workspace().
+
+        Nobody is remembered in strict mode, where a workspace's own login cannot ask about keys.
+        """
+        if self._is_strict:
+            return None
+        identity, since = self._remembered.get(hash_key(key), (None, 0.0))
+        return identity if time.monotonic() - since < _REMEMBERED_SECONDS else None
 
     @asynccontextmanager
     async def control(self) -> AsyncIterator[asyncpg.Connection]:
@@ -173,19 +198,29 @@ class Gateway:
 
     @asynccontextmanager
     async def workspace(
-        self, schema_name: str, *, read_only: bool, gate: str = "", one_plan: bool = False
+        self,
+        schema_name: str,
+        *,
+        read_only: bool,
+        gate: str = "",
+        one_plan: bool = False,
+        recalled: Identity | None = None,
     ) -> AsyncIterator[WorkspaceConnection]:
         """Enter the workspace for one transaction: committed at the end, rolled back if anything raises.
+
+        Raises NotConfirmed, before anything else is done, where *recalled* is not what its key stands for now.
 
         *gate* is a statement of ours that lets the transaction go on or raises; it costs no round trip of its own. With
         *one_plan* each query is planned once for all arguments, not anew for these.
         """
         if not _SCHEMA_NAME.fullmatch(schema_name):
             raise ValueError("not a workspace's schema name")
+        if recalled is not None and recalled.schema_name != schema_name:
+            raise ValueError("not the workspace that the key stood for")
         mode = "READ ONLY" if read_only else "READ WRITE"
         role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
-        # The gate is the same for all: to plan it anew takes as long as all the rest of it.
-        gate = f"SET LOCAL plan_cache_mode = force_generic_plan; {gate}"
+        # Key and gate are asked the same for all: to plan it anew takes as long as all the rest of it.
+        confirmation = "" if recalled is None else f"{_confirmation(recalled)}; "
         plans = "" if one_plan else "; SET LOCAL plan_cache_mode = DEFAULT"
         async with self._workspaces.lend(schema_name) as lent:
             connection = lent.connection
@@ -195,8 +230,8 @@ class Gateway:
             try:
                 with _telling_loss(connection):
                     await connection.execute(
-                        f"BEGIN {mode}; {role}SET LOCAL search_path = {schema_name}, pg_temp; "
-                        f"{self._limits}; {gate}{plans}"
+                        f"BEGIN {mode}; {self._limits}; SET LOCAL plan_cache_mode = force_generic_plan; "
+                        f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{plans}"
                     )
                     with _facade(connection, mark) as facade:
                         yield facade
@@ -204,6 +239,8 @@ class Gateway:
             except BaseException as error:
                 self._count(error)
                 await _roll_back(connection)
+                if getattr(error, "sqlstate", None) == _UNCONFIRMED:
+                    raise NotConfirmed from error
                 raise
 
     def _count(self, error: BaseException) -> None:
@@ -279,6 +316,16 @@ async def _roll_back(connection: asyncpg.Connection) -> None:
         raise
     except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use, and the first error counts
         connection.terminate()
+
+
+def _confirmation(recalled: Identity) -> str:
+    names = (recalled.schema_name, recalled.schema_version, recalled.compatible_from)
+    given = f"{recalled.api_key_id:d}, {recalled.user_id:d}, {', '.join(map(_quoted, names))}"
+    return f"SELECT control.confirm_key({given})"
+
+
+def _quoted(text: str) -> str:
+    return "'{}'".format(text.replace("'", "''"))
 
 
 def _checked(query: str) -> str:

@@ -53,7 +53,7 @@ class Entry:
     def refused(self, status: int) -> None:
         """Note that the message was not looked at."""
         self.status = status
-        self.outcome = "refused"
+        self.outcome, self.code = "refused", None
 
     def failed(self, outcome: str, code: str | int | None) -> None:
         """Note how it failed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import orjson
 import structlog
 
-from service.calls import CallResult, InvalidParams, Unavailable
+from service.calls import CallResult, InvalidParams, KeyRefused, Unavailable
 from service.mcp.call_log import UNKNOWN
 from service.mcp.envelope import (
     INTERNAL_ERROR,
@@ -59,7 +59,7 @@ class Host(Protocol[Caller]):
         ...
 
     async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> CallResult:
-        """Run a tool; raise InvalidParams where it is no call of a tool, Unavailable to try later."""
+        """Run a tool; raise InvalidParams where it is no call of a tool, Unavailable to try later, or KeyRefused."""
         ...
 
 
@@ -121,7 +121,7 @@ class Server(Generic[Caller]):
         )
 
     async def answer(self, body: bytes, headers: RoutingHeaders, caller: Caller, entry: Entry) -> Answer:
-        """Return the answer to a POST's *body*, and note in *entry* what it was; never raises but for cancellation."""
+        """Return the answer to a POST's *body*, and note in *entry* what it was; raises nothing but KeyRefused."""
         id_ = None
         try:
             value = parse(body)
@@ -143,6 +143,8 @@ class Server(Generic[Caller]):
         except Unavailable as unavailable:
             entry.failed("rpc_error", INTERNAL_ERROR)
             return unavailable_answer(unavailable, id_)
+        except KeyRefused:
+            raise
         except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
             entry.failed("rpc_error", INTERNAL_ERROR)
             return Answer(body=_render_fault(_internal(id_)))
@@ -171,6 +173,8 @@ class Server(Generic[Caller]):
             except Unavailable as unavailable:
                 entry.failed("rpc_error", INTERNAL_ERROR)
                 answers.append(_render_fault(_unavailable(unavailable, id_)))
+            except KeyRefused:
+                raise
             except Exception:  # noqa: BLE001 - the edge, as above
                 entry.failed("rpc_error", INTERNAL_ERROR)
                 answers.append(_render_fault(_internal(id_)))
@@ -224,7 +228,7 @@ class Server(Generic[Caller]):
         except InvalidParams as invalid:
             message = encodable(invalid.message)
             raise Fault(INVALID_PARAMS, message, status=200, id_=request.id, data=invalid.data) from None
-        except Unavailable:
+        except (KeyRefused, Unavailable):
             raise
         except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
             entry.failed("tool_error", None)

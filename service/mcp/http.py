@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import orjson
 from quart import Response, has_request_context, request
 
-from service.calls import Unavailable
+from service.calls import KeyRefused, Unavailable
 from service.limits import Attempt, Throttle, TooMany, client_address
 from service.mcp.call_log import Entry
 from service.mcp.dispatch import Answer, Host, Server, ServerInfo, error_body, failure_body, unavailable_answer
@@ -78,6 +78,8 @@ _JSON_RANGES = ("application/json", "application/*", "*/*")
 _HEADER_OVERHEAD = 4
 _CLOSES_BY_HEADER = frozenset({"1.0", "1.1"})
 _LINGER_SECONDS = 1
+#: Of a longer body the rest is not waited for before it is known who sends it.
+_SHORT_BODY = 64 * 1024
 
 Caller = TypeVar("Caller")
 
@@ -87,6 +89,14 @@ class Application(Host[Caller], Protocol[Caller]):
 
     async def authenticate(self, key: str) -> Caller | None:
         """Return whom *key* stands for, or None; raise Unavailable where nobody can tell."""
+        ...
+
+    def recall(self, key: str) -> Caller | None:
+        """Return whom *key* stood for a moment ago, or None; nothing may be answered before that is confirmed."""
+        ...
+
+    async def confirm(self, caller: Caller) -> None:
+        """See to it that the caller is whom the key stands for now; raise KeyRefused or Unavailable."""
         ...
 
 
@@ -193,7 +203,31 @@ class Endpoint(Generic[Caller]):
             raise _Refused(Answer(status=405), (b"allow", b"POST"))
         headers = self._headers(scope)
         self._check_where_from(headers)
-        caller, attempt = await self._authenticate(scope, headers, entry)
+        key, attempt, address = self._admit(scope, headers, entry)
+        try:
+            # Who has to confirm what is recalled is the transaction that works for the call, at no cost.
+            recalled = self._application.recall(key) if _is_short(headers) else None
+            caller = entry.caller = recalled or await self._authenticate(key, entry)
+            try:
+                answer = await self._answer(receive, headers, caller, entry)
+            except _Refused:
+                await self._application.confirm(caller)
+                raise
+            await self._application.confirm(caller)
+        except KeyRefused:
+            self._throttle.settle(attempt, works=False)
+            entry.caller, entry.address = None, address()
+            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED)) from None
+        except Unavailable as unavailable:
+            raise _Refused(unavailable_answer(unavailable)) from unavailable
+        self._throttle.settle(attempt, works=True)
+        if entry.messages > 1:
+            self._throttle.charge(attempt, entry.messages - 1)
+        return answer
+
+    async def _answer(
+        self, receive: ASGIReceiveCallable, headers: Mapping[bytes, Sequence[str]], caller: Caller, entry: Entry
+    ) -> Answer:
         if not _is_json(headers.get(b"content-type", ())):
             raise _refusal(415, "Unsupported media type: send application/json.")
         if not _accepts_json(headers.get(b"accept", ())):
@@ -208,10 +242,7 @@ class Endpoint(Generic[Caller]):
         answer = self._server.answer(body, routing, caller, entry)
         # A legacy client that goes away has not cancelled its call, a modern one has. Who sends no modern version in
         # the header is answered as legacy, or refused at once.
-        answered = await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
-        if entry.messages > 1:
-            self._throttle.charge(attempt, entry.messages - 1)
-        return answered
+        return await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
 
     def _headers(self, scope: HTTPScope) -> dict[bytes, list[str]]:
         headers: dict[bytes, list[str]] = {}
@@ -230,10 +261,13 @@ class Endpoint(Generic[Caller]):
         if self._allowed_hosts and not _is_allowed(headers.get(b"host", [""])[0], self._allowed_hosts):
             raise _refusal(403, "Forbidden: this host is not served here.")
 
-    async def _authenticate(
+    def _admit(
         self, scope: HTTPScope, headers: Mapping[bytes, Sequence[str]], entry: Entry
-    ) -> tuple[Caller, Attempt]:
-        """Return who calls. What cannot be a key is refused without a look-up, with the answer to any wrong key."""
+    ) -> tuple[str, Attempt, Callable[[], str]]:
+        """Return the key that may be looked up, and the address that it comes from.
+
+        What cannot be a key is refused without a look-up, with the answer to any wrong key.
+        """
 
         def address() -> str:
             forwarded_for = headers.get(b"x-forwarded-for", ())
@@ -241,23 +275,23 @@ class Endpoint(Generic[Caller]):
 
         authorization = headers.get(b"authorization", ())
         key = _bearer(authorization)
-        if key and self._is_well_formed(key):
-            try:
-                attempt = self._throttle.admit(key, address)
-                began = time.perf_counter()
-                entry.caller = caller = await self._application.authenticate(key)
-                entry.authentication_seconds = time.perf_counter() - began
-            except TooMany as too_many:
-                entry.address = address()
-                body = error_body(INVALID_REQUEST, too_many.message)
-                raise _Refused(Answer(status=429, body=body, retry_after=too_many.retry_after)) from None
-            except Unavailable as unavailable:
-                raise _Refused(unavailable_answer(unavailable)) from unavailable
-            self._throttle.settle(attempt, works=caller is not None)
-            if caller is not None:
-                return caller, attempt
-        entry.address = address()
-        raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED if authorization else _CHALLENGE))
+        if not key or not self._is_well_formed(key):
+            entry.address = address()
+            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED if authorization else _CHALLENGE))
+        try:
+            return key, self._throttle.admit(key, address), address
+        except TooMany as too_many:
+            entry.address = address()
+            body = error_body(INVALID_REQUEST, too_many.message)
+            raise _Refused(Answer(status=429, body=body, retry_after=too_many.retry_after)) from None
+
+    async def _authenticate(self, key: str, entry: Entry) -> Caller:
+        began = time.perf_counter()
+        caller = await self._application.authenticate(key)
+        entry.authentication_seconds = time.perf_counter() - began
+        if caller is None:
+            raise KeyRefused
+        return caller
 
     async def _body(self, receive: ASGIReceiveCallable, content_length: Iterable[str]) -> bytes:
         too_large = f"The body is too large: at most {self._max_body_bytes:,} bytes."
@@ -326,6 +360,10 @@ def _bearer(authorization: Sequence[str]) -> str | None:
         return None
     scheme, _, key = authorization[0].strip().partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _is_short(headers: Mapping[bytes, Sequence[str]]) -> bool:
+    return any(int(length) <= _SHORT_BODY for length in headers.get(b"content-length", ()))
 
 
 def _is_allowed(host: str, allowed_hosts: frozenset[str]) -> bool:

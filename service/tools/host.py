@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,12 +14,12 @@ import structlog
 
 from service.access import access_gate, is_denial
 from service.audit import Actor, write
-from service.calls import CallResult, InvalidParams, Unavailable
+from service.calls import CallResult, InvalidParams, KeyRefused, Unavailable
 from service.domain.work import Document, Work
 from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 from service.tools.arguments import Fault, Faults, read_object
-from tenancy.errors import DatabaseUnavailable
+from tenancy.errors import DatabaseUnavailable, NotConfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,15 @@ _MIGRATING_SECONDS = 30
 _UPGRADING = "The workspace is being upgraded and is not available just now: try again in a minute."
 
 
+@dataclass(slots=True, kw_only=True)
+class Caller:
+    """Whom a request's key stands for: until it *is_confirmed* in this request, whom it stood for a moment ago."""
+
+    key: str = field(repr=False)
+    identity: Identity
+    is_confirmed: bool = True
+
+
 class ToolHost:
     """All tools over one database, in the workspaces that *release* serves."""
 
@@ -50,47 +60,94 @@ class ToolHost:
         self._release = release
         self.listing = [tool.listing() for tool in tools]
 
-    async def authenticate(self, key: str) -> Identity | None:
+    async def authenticate(self, key: str) -> Caller | None:
         """Return whom *key* stands for, or None; raise Unavailable to try later."""
         try:
-            return await self._gateway.authenticate(key)
+            identity = await self._gateway.authenticate(key)
         except DatabaseUnavailable as error:
             _LOG.warning("database_unavailable", reason=str(error))
             raise Unavailable from error
+        return None if identity is None else Caller(key=key, identity=identity)
 
-    async def call(self, caller: Identity, name: str, arguments: dict[str, Any]) -> CallResult:
-        """Run one tool for *caller*; raise InvalidParams where it is no call of a tool, Unavailable to try later."""
+    def recall(self, key: str) -> Caller | None:
+        """Return whom *key* stood for a moment ago, or None: nothing may be answered before that is confirmed."""
+        identity = self._gateway.recall(key)
+        return None if identity is None else Caller(key=key, identity=identity, is_confirmed=False)
+
+    async def confirm(self, caller: Caller) -> None:
+        """See to it that the caller is whom the key stands for now; raise KeyRefused, or Unavailable to try later."""
+        if not caller.is_confirmed:
+            found = await self.authenticate(caller.key)
+            if found is None:
+                raise KeyRefused
+            caller.identity = found.identity
+            caller.is_confirmed = True
+
+    async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> CallResult:
+        """Run one tool for *caller*, who is confirmed by any answer of the workspace's.
+
+        Raises InvalidParams where it is no call of a tool, Unavailable to try later, KeyRefused.
+        """
         tool = self._tools.get(name)
         if tool is None:
             raise InvalidParams(_unknown_tool(name, self._tools))
         values, faults = _read(tool, arguments)
-        if not self._release.serves(caller.schema_version, caller.compatible_from):
-            _LOG.warning("workspace_not_served", workspace_id=caller.workspace_id, schema_version=caller.schema_version)
-            raise Unavailable(_UPGRADING, retry_after=_MIGRATING_SECONDS)
+        await self._require_served(caller)
         if faults:
             errors = [_fault_document(fault) for fault in faults]
             return _failure(Refused(Code.INVALID_VALUE, _told(tool, faults), errors=errors).document())
         try:
-            return CallResult(structured=await self._run(tool, caller, values))
+            try:
+                document = await self._run(tool, caller, values)
+            except NotConfirmed:
+                await self.confirm(caller)
+                await self._require_served(caller)
+                document = await self._run(tool, caller, values)
+            return CallResult(structured=document)
+        except (KeyRefused, Unavailable):
+            raise
         except DatabaseUnavailable as error:
             _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes an answer
-            return _failure(_error_document(error, tool, caller))
+            # The gate is asked after the key.
+            caller.is_confirmed |= is_denial(error)
+            return _failure(_error_document(error, tool, caller.identity))
 
-    async def _run(self, tool: Tool, caller: Identity, values: dict[str, Any]) -> Document:
+    async def _require_served(self, caller: Caller) -> None:
+        if not self._serves(caller.identity):
+            # It may have been migrated since.
+            await self.confirm(caller)
+        identity = caller.identity
+        if not self._serves(identity):
+            _LOG.warning(
+                "workspace_not_served", workspace_id=identity.workspace_id, schema_version=identity.schema_version
+            )
+            raise Unavailable(_UPGRADING, retry_after=_MIGRATING_SECONDS)
+
+    def _serves(self, identity: Identity) -> bool:
+        return self._release.serves(identity.schema_version, identity.compatible_from)
+
+    async def _run(self, tool: Tool, caller: Caller, given: Mapping[str, Any]) -> Document:
+        identity = caller.identity
+        values = dict(given)
         dry_run = values.pop("dry_run", False)
         idempotency_key = values.pop("idempotency_key", None)
         if dry_run:
             idempotency_key = None
-        actor = Actor(user_id=caller.user_id, api_key_id=caller.api_key_id, tool=tool.name)
+        actor = Actor(user_id=identity.user_id, api_key_id=identity.api_key_id, tool=tool.name)
         gate = ""
         if tool.in_project:
             needed = tool.needed(values)
-            gate = access_gate(user_id=caller.user_id, project_id=values["project"], permissions=needed)
+            gate = access_gate(user_id=identity.user_id, project_id=values["project"], permissions=needed)
         async with self._gateway.workspace(
-            caller.schema_name, read_only=tool.read_only, gate=gate, one_plan=tool.by_key
+            identity.schema_name,
+            read_only=tool.read_only,
+            gate=gate,
+            one_plan=tool.by_key,
+            recalled=None if caller.is_confirmed else identity,
         ) as connection:
+            caller.is_confirmed = True
             replay = _Replay(connection, actor, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:
                 return answer
@@ -179,12 +236,12 @@ def _failure(error: Document) -> CallResult:
     return CallResult(structured={"error": error}, is_error=True, text=error["message"])
 
 
-def _error_document(error: Exception, tool: Tool, caller: Identity) -> Document:
+def _error_document(error: Exception, tool: Tool, identity: Identity) -> Document:
     """Return what the caller is told of *error*; a fault of ours is logged, and opaque to the caller."""
     if isinstance(error, NotFoundOrDenied | Refused):
         return error.document()
     if is_denial(error):
-        _LOG.info("access_denied", tool=tool.name, user_id=caller.user_id, reason=str(error))
+        _LOG.info("access_denied", tool=tool.name, user_id=identity.user_id, reason=str(error))
         return NotFoundOrDenied().document()
     if isinstance(error, _BUSY):
         message = "Another change is at work on the same objects: try again."
@@ -192,5 +249,5 @@ def _error_document(error: Exception, tool: Tool, caller: Identity) -> Document:
     if isinstance(error, asyncpg.QueryCanceledError):
         return Refused(Code.TIMEOUT, "The call took too long: narrow it, or try again.").document()
     reference = uuid.uuid4().hex[:12]
-    _LOG.error("tool_failed", tool=tool.name, reference=reference, workspace_id=caller.workspace_id, exc_info=error)
+    _LOG.error("tool_failed", tool=tool.name, reference=reference, workspace_id=identity.workspace_id, exc_info=error)
     return Refused(Code.SERVER_FAULT, f"The server failed. Reference: {reference}").document()

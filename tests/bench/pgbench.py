@@ -52,6 +52,8 @@ _RESULTS = load(str(Path(__file__).parents[2] / "service" / "domain" / "results.
 _KEPT = (_RESULTS["lock_run_cases"], _RESULTS["take_ids"])
 # What stands still is not to be ended for it.
 _TIMEOUT = re.compile(r"(SET LOCAL \w+_timeout =) \d+")
+_KEY_IDS = "SELECT id FROM control.api_keys WHERE hash = ANY ($1)"
+_CONFIRMED = re.compile(r"control\.confirm_key\(\d+")
 _COLON = re.compile(r"(?<!:):\w")
 _PROGRESS = re.compile(r"progress: [0-9.]+ s, ([0-9.]+) tps")
 
@@ -88,11 +90,11 @@ async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> l
                 # In a run of its own, since what pgbench holds locked stays so while it stands still.
                 run = await add_run(admin, place)
                 arguments |= {"runId": run, "statusId": "Passed", "elapsedSeconds": 30}
-            # The first call marks the key as used, and the run as begun.
+            await host.authenticate(place.keys[0])
+            # The first call marks the run as begun.
             for _ in range(2):
                 logged.clear()
-                identity = await host.authenticate(place.keys[0])
-                result = await host.call(identity, tool, arguments)
+                result = await host.call(host.recall(place.keys[0]), tool, arguments)
                 # The driver tells of the last query a moment later.
                 await asyncio.sleep(0)
             if result.is_error:
@@ -100,7 +102,8 @@ async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> l
             await admin.execute(f"SET search_path = {place.schema_name}")
             sent = [_Sent(one.query, one.args, await _types(admin, one)) for one in logged]
             written.append(folder / f"{tool}_{number}.sql")
-            written[-1].write_text(_script(place, sent, result.structured))
+            ids = await admin.fetch(_KEY_IDS, [hash_key(key) for key in place.keys])
+            written[-1].write_text(_script(place, [row["id"] for row in ids], sent, result.structured))
     await pool.close()
     return written
 
@@ -148,18 +151,15 @@ def version() -> str:
     return said.stdout.split()[-1]
 
 
-def _script(place: Place, sent: list[_Sent], answer: dict[str, Any]) -> str:
-    keys = ", ".join(f"'\\x{hash_key(key).hex()}'::bytea" for key in place.keys)
-    named = {
-        ("bytea", hash_key(place.keys[0])): f"(ARRAY[{keys}])[:key]",
-        ("int4", place.cases): ":number",
-    }
+def _script(place: Place, keys: list[int], sent: list[_Sent], answer: dict[str, Any]) -> str:
+    named = {("int4", place.cases): ":number"}
     if "caseId" in answer:
         # All ids of a workspace are of one sequence, so none of these stands for anything else.
         named["int8", answer["caseId"]] = ":case_id::bigint"
         named["int8", answer["id"]] = "(:array_agg::bigint[])[1]"
-    lines = [rf"\set key random(1, {len(place.keys)})", rf"\set number random(1, {place.cases})"]
-    return "\n".join([*lines, *_lines(sent, named)]) + "\n"
+    lines = [rf"\set key random(1, {len(keys)})", rf"\set number random(1, {place.cases})", *_lines(sent, named)]
+    key = f"control.confirm_key((ARRAY{keys})[:key]"
+    return _CONFIRMED.sub(lambda _: key, "\n".join(lines)) + "\n"
 
 
 async def _types(connection: asyncpg.Connection, logged: LoggedQuery) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str
             sys.exit(f"pgbench would take a colon for a variable: {one.query}")
         if not one.arguments and ";" in one.query:
             statements = [part.strip() for part in one.query.split(";") if part.strip()]
-            entering = [part for part in statements if part.startswith(("BEGIN", "SET"))]
+            entering = [part for part in statements if part.startswith(("BEGIN", "SET", "SELECT control."))]
             yield from _pipeline(_TIMEOUT.sub(r"\1 0", part) for part in entering)
             # pgbench prepares all of a pipeline before it begins: what needs the workspace's path goes with the next.
             before = [part for part in statements if part not in entering]

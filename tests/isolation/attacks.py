@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import asyncpg
 import pytest
 
-from tenancy.errors import StatementRefused
+from tenancy.errors import NotConfirmed, StatementRefused
 from tenancy.roles import APP
+from tenancy.session import Identity
 
 if TYPE_CHECKING:
     from tenancy.pool import Pool
@@ -255,6 +256,16 @@ async def read_only_transaction_refuses(place: Place, query: str) -> None:
         async with place.gateway.workspace(place.own, read_only=True) as connection:
             await connection.fetch(query)
     assert raised.value.sqlstate == "25006"
+
+
+async def recalled_key_is_confirmed(place: Place) -> None:
+    """The key is none that there is."""
+    recalled = Identity(
+        workspace_id=1, schema_name=place.own, schema_version="1", compatible_from="1", user_id=1, api_key_id=0
+    )
+    with pytest.raises(NotConfirmed):
+        async with place.gateway.workspace(place.own, read_only=True, recalled=recalled):
+            pass
 
 
 async def only_a_workspace_is_entered(place: Place, name: str) -> None:

@@ -115,15 +115,16 @@ async def test_nothing_is_left_of_a_request(place):
 
 
 async def test_functions_that_run_with_anothers_rights_are_known_and_bound_to_what_they_name(world):
-    """A body that is text would look its names up on the caller's search_path."""
+    """A body that is text would look its names up on the caller's search_path, unless it has one of its own."""
     root = await connect(world.admin_url, name="root")
     rows = await root.fetch(
-        "SELECT oid::regprocedure::text AS name, prosqlbody IS NOT NULL AS bound, proowner::regrole::text AS owner, "
+        "SELECT oid::regprocedure::text AS name, proowner::regrole::text AS owner, prosqlbody IS NOT NULL "
+        "OR coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false) AS bound, "
         "has_function_privilege('public', oid, 'EXECUTE') AS public FROM pg_proc WHERE prosecdef"
     )
     await root.close()
     assert {tuple(row) for row in rows} == {
-        (f"control.{name.replace(', ', ',')}", True, "testorchestrator_control", False) for name in CONTROL_FUNCTIONS
+        (f"control.{name.replace(', ', ',')}", "testorchestrator_control", True, False) for name in CONTROL_FUNCTIONS
     }
 
 

@@ -42,6 +42,7 @@ from tests.isolation.attacks import (
     nothing_is_left_of_a_request,
     only_a_workspace_is_entered,
     read_only_transaction_refuses,
+    recalled_key_is_confirmed,
 )
 from tests.isolation.weaknesses import WEAKNESSES
 
@@ -248,6 +249,7 @@ CODE_MUTATIONS = {
         check(only_a_workspace_is_entered, "w_abcd; RESET ROLE"),
         (asyncpg.PostgresError,),
     ),
+    "who was recalled is confirmed": CodeMutation("{confirmation}", "", check(recalled_key_is_confirmed)),
     "the facade is left": CodeMutation(
         '"""Let no query through any more."""\n        self._connection = None',
         '"""Let no query through any more."""',

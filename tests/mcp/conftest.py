@@ -113,6 +113,12 @@ class Application:
     async def authenticate(self, key: str) -> str | None:
         return "caller" if key == self.key else None
 
+    def recall(self, _key: str) -> str | None:
+        return None
+
+    async def confirm(self, caller: str) -> None:
+        pass
+
     async def call(self, caller: str, name: str, arguments: dict[str, Any]) -> CallResult:
         if name != "get_projects" or arguments or caller != "caller":
             raise InvalidParams(f"Unknown tool: {name}")

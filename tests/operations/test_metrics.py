@@ -101,7 +101,8 @@ def test_requests_are_counted_by_tool_and_outcome(measured, acme):
     seconds = "testorchestrator_request_seconds"
     expect(port, 3, f"{seconds}_count", method="tools/call", tool="get_projects")
     assert 0 < value(port, f"{seconds}_sum", method="tools/call", tool="get_projects") < PATIENCE
-    expect(port, 7, "testorchestrator_authentication_seconds_count")
+    # The key was looked up once, and confirmed by whatever worked for it since.
+    expect(port, 1, "testorchestrator_authentication_seconds_count")
     assert "made_up" not in page(port)[1]
 
 

@@ -435,6 +435,28 @@ async def test_key_is_stored_as_a_hash_and_its_use_is_noted_once_a_minute(world,
     await root.close()
 
 
+async def test_whom_a_key_stood_for_is_remembered_for_a_minute_and_of_few(world, acme, monkeypatch):
+    pool = Pool(world.service_url, size=1)
+    gateway = Gateway(pool)
+    keys = [acme.people[name].key for name in ("lead", "tester", "viewer")]
+    assert gateway.recall(keys[0]) is None
+    lead, tester, _ = [await gateway.authenticate(key) for key in keys]
+    assert gateway.recall(keys[0]) == lead
+    monkeypatch.setattr("tenancy.session._REMEMBERED_SECONDS", 0)
+    assert gateway.recall(keys[0]) is None
+    monkeypatch.setattr("tenancy.session._REMEMBERED_SECONDS", 60)
+    monkeypatch.setattr("tenancy.session._MOST_REMEMBERED", 2)
+    assert await gateway.authenticate(PREFIX + "x" * 43) is None
+    assert await gateway.authenticate(keys[2])
+    assert await gateway.authenticate(keys[0]) == lead
+    assert [gateway.recall(key) is None for key in keys] == [False, True, False]
+    assert Gateway(pool, workspaces=pool).recall(keys[0]) is None
+    with pytest.raises(ValueError, match="not the workspace"):
+        async with gateway.workspace(world.globex.workspace.schema_name, read_only=True, recalled=tester):
+            pass
+    await pool.close()
+
+
 async def test_migrating_again_and_two_at_once_changes_nothing(admin, postgres):
     await create_workspace(admin, slug="once", name="Once")
     database = await admin.fetchval("SELECT current_database()")

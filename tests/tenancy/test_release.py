@@ -90,7 +90,7 @@ async def test_processes_of_the_first_release_still_find_out_whose_a_key_is(post
 
 async def test_a_database_before_its_migration_is_not_served(postgres):
     async with new_database(postgres) as (name, admin):
-        await admin.execute("DROP FUNCTION control.find_workspace(text, bigint, text)")
+        await admin.execute("DROP FUNCTION control.confirm_key(bigint, bigint, text, text, text)")
         with (
             pytest.raises(TenancyError, match=r"not at this release's schema .*Run: testorchestrator migrate"),
             serving(postgres.dsn(user=APP, database=name)),

@@ -358,23 +358,23 @@ async def lying_tool(work, *, project, name):
 
 @pytest.fixture
 async def host_of(world, acme):
-    """Makes a host of given tools over the world's database, and the identity of acme's Lead."""
+    """Makes a host of given tools over the world's database, and acme's Lead as who calls."""
     pool = Pool(world.service_url, size=2)
     gateway = Gateway(pool)
-    identity = await gateway.authenticate(acme.people["lead"].key)
+    caller = await ToolHost(gateway, (), release=this_release()).authenticate(acme.people["lead"].key)
 
     def make(*tools):
-        return ToolHost(gateway, tools, release=this_release()), identity
+        return ToolHost(gateway, tools, release=this_release()), caller
 
     yield make
     await pool.close()
 
 
 async def test_a_read_tool_that_writes_fails_and_only_the_log_says_why(host_of, acme, sql):
-    host, identity = host_of(lying_tool)
+    host, caller = host_of(lying_tool)
     assert isinstance(lying_tool, Tool)
     with structlog.testing.capture_logs() as logs:
-        result = await host.call(identity, "lying_tool", {"project": acme.project, "name": "a lie"})
+        result = await host.call(caller, "lying_tool", {"project": acme.project, "name": "a lie"})
     assert result.is_error
     error = result.structured["error"]
     assert (error["code"], result.text) == ("SERVER_FAULT", error["message"])
@@ -387,10 +387,10 @@ async def test_a_read_tool_that_writes_fails_and_only_the_log_says_why(host_of, 
 
 
 async def test_the_cause_of_that_failure_is_the_read_only_transaction(host_of, acme, monkeypatch):
-    host, identity = host_of(lying_tool)
+    host, caller = host_of(lying_tool)
     causes = []
     monkeypatch.setattr("service.tools.host._LOG", Recorder(causes))
-    await host.call(identity, "lying_tool", {"project": acme.project, "name": "a lie"})
+    await host.call(caller, "lying_tool", {"project": acme.project, "name": "a lie"})
     assert [getattr(cause, "sqlstate", None) for cause in causes] == ["25006"]
 
 

@@ -241,10 +241,10 @@ class TestPatterns:
         pool = Pool(world.service_url, size=1)
         try:
             gateway = Gateway(pool, statement_timeout_ms=200)
-            identity = await gateway.authenticate(acme.people["lead"].key)
             host = ToolHost(gateway, TOOLS, release=this_release())
+            caller = await host.authenticate(acme.people["lead"].key)
             arguments = {"project": own_project, "caseId": case["id"], "sourceId": tracker, "issueKey": "a" * 100}
-            result = await host.call(identity, "link_to_issue", arguments)
+            result = await host.call(caller, "link_to_issue", arguments)
         finally:
             await pool.close()
         error = result.structured["error"]
