@@ -25,6 +25,7 @@ import asyncpg
 
 from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
+from tenancy.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,6 +56,16 @@ class Lent:
     workspace: str | None = None
     requests: int = 0
     met: set[str] = field(default_factory=set)
+    pipeline: Pipeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(self.connection)
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether whoever had it has left a transaction open."""
+        # The driver has not heard of an end that it did not send.
+        return self.connection.is_in_transaction() and not self.pipeline.ends
 
     def enter(self, workspace: str) -> None:
         """Count a request of the workspace."""
@@ -297,7 +308,7 @@ class Pool:
 
     def _take_back(self, lent: Lent) -> None:
         is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
-        if lent.connection.is_closed() or self._closed or is_due or lent.connection.is_in_transaction():
+        if lent.connection.is_closed() or self._closed or is_due or lent.is_in_transaction:
             self._end(lent)
         elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
             waiting.set_result(lent)

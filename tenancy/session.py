@@ -31,6 +31,7 @@ _ROLLBACK_SECONDS = 5
 # A key is looked up as often as its last use is written down.
 _REMEMBERED_SECONDS = 60
 _MOST_REMEMBERED = 10_000
+_LOSSES = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 # Of control.confirm_key.
 _UNCONFIRMED = "TO401"
 
@@ -223,25 +224,31 @@ class Gateway:
         confirmation = "" if recalled is None else f"{_confirmation(recalled)}; "
         plans = "" if one_plan else "; SET LOCAL plan_cache_mode = DEFAULT"
         async with self._workspaces.lend(schema_name) as lent:
-            connection = lent.connection
+            connection, pipeline = lent.connection, lent.pipeline
             # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
             # while the connection is in other workspaces, and are made where that is worth their memory.
             mark = f" -- {schema_name}" if lent.is_at_home else ""
             try:
                 with _telling_loss(connection):
-                    await connection.execute(
+                    # Nobody waits for the answer: where it is an error, so is that to the first query, or to the end.
+                    pipeline.send(
                         f"BEGIN {mode}; {self._limits}; SET LOCAL plan_cache_mode = force_generic_plan; "
                         f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{plans}"
                     )
                     with _facade(connection, mark) as facade:
                         yield facade
-                    await _end(connection, rollback_only=facade.rollback_only)
+                    if read_only and pipeline.is_answered and pipeline.failure is None:
+                        pipeline.send("COMMIT", ends=True)
+                    else:
+                        await _end(connection, rollback_only=facade.rollback_only)
+                        pipeline.raise_failure()
             except BaseException as error:
-                self._count(error)
                 await _roll_back(connection)
-                if getattr(error, "sqlstate", None) == _UNCONFIRMED:
-                    raise NotConfirmed from error
-                raise
+                cause = error if pipeline.failure is None else _told(error, pipeline.failure)
+                self._count(cause)
+                if cause is error:
+                    raise
+                raise cause from None
 
     def _count(self, error: BaseException) -> None:
         if kind := error_class(error):
@@ -273,6 +280,17 @@ def _facade(connection: asyncpg.Connection, mark: str = "") -> Iterator[Workspac
         facade.leave()
 
 
+def _told(error: BaseException, failure: asyncpg.PostgresError) -> BaseException:
+    """Return what is raised where entering the workspace failed, which was noticed by *error*."""
+    if not isinstance(error, Exception):
+        return error
+    if failure.sqlstate == _UNCONFIRMED:
+        return NotConfirmed()
+    if isinstance(failure, _LOSSES) and not isinstance(failure, asyncpg.QueryCanceledError):
+        return DatabaseUnavailable(type(failure).__name__)
+    return failure  # type: ignore[no-any-return]
+
+
 @contextmanager
 def _telling_loss(connection: asyncpg.Connection) -> Iterator[None]:
     """Raise DatabaseUnavailable for all the ways in which the connection can be lost, and only for those."""
@@ -281,8 +299,7 @@ def _telling_loss(connection: asyncpg.Connection) -> Iterator[None]:
     except asyncpg.QueryCanceledError:
         raise
     except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,
+        *_LOSSES,
         # A message of the server's end that comes between two queries puts the driver out of step.
         asyncpg.InternalClientError,
     ) as error:

@@ -103,6 +103,7 @@ class ToolHost:
                 await self.confirm(caller)
                 await self._require_served(caller)
                 document = await self._run(tool, caller, values)
+            caller.is_confirmed = True
             return CallResult(structured=document)
         except (KeyRefused, Unavailable):
             raise
@@ -110,8 +111,8 @@ class ToolHost:
             _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes an answer
-            # The gate is asked after the key.
-            caller.is_confirmed |= is_denial(error)
+            # Whatever the fault is, the key was confirmed before it.
+            caller.is_confirmed = True
             return _failure(_error_document(error, tool, caller.identity))
 
     async def _require_served(self, caller: Caller) -> None:
@@ -147,7 +148,6 @@ class ToolHost:
             one_plan=tool.by_key,
             recalled=None if caller.is_confirmed else identity,
         ) as connection:
-            caller.is_confirmed = True
             replay = _Replay(connection, actor, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:
                 return answer

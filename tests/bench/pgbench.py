@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import asyncpg
-    from asyncpg.connection import LoggedQuery
 
     from tests.bench.rounds import Figures
     from tests.bench.world import Place
@@ -54,6 +53,28 @@ _KEPT = (_RESULTS["lock_run_cases"], _RESULTS["take_ids"])
 _TIMEOUT = re.compile(r"(SET LOCAL \w+_timeout =) \d+")
 _KEY_IDS = "SELECT id FROM control.api_keys WHERE hash = ANY ($1)"
 _CONFIRMED = re.compile(r"control\.confirm_key\(\d+")
+# pgbench prepares all of a pipeline before it sends it. The first time it is in the workspace already, where the key
+# cannot be asked for otherwise.
+_MEETING = r"""\if :{met}
+\else
+SET ROLE {w}
+;
+SET search_path = {w}, pg_temp
+;
+\endif
+{script}\if :{met}
+\else
+RESET ROLE
+;
+RESET search_path
+;
+\set {met} 1
+\endif
+"""
+_ASKING_IN_THE_ROLE = """
+    GRANT USAGE ON SCHEMA control TO {w};
+    GRANT EXECUTE ON FUNCTION control.confirm_key(bigint, bigint, text, text, text) TO {w}
+"""
 _COLON = re.compile(r"(?<!:):\w")
 _PROGRESS = re.compile(r"progress: [0-9.]+ s, ([0-9.]+) tps")
 
@@ -79,9 +100,12 @@ async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> l
     """Write a script of *tool*, a call about one case, for each place; return their paths."""
     written = []
     pool = Pool(urls.service, size=1, renew_after_workspaces=MOST_SCRIPTS + 1)
-    logged: list[LoggedQuery] = []
-    async with pool.connection() as connection:
-        connection.add_query_logger(logged.append)
+    logged: list[tuple[str, tuple[Any, ...]]] = []
+    async with pool.lend() as lent:
+        lent.connection.add_query_logger(lambda one: logged.append((one.query, one.args)))
+        # The driver tells of a query a moment later, too.
+        later = asyncio.get_running_loop().call_soon
+        lent.pipeline.listener = lambda statements: later(logged.append, (statements, ()))
     host = ToolHost(Gateway(pool), TOOLS, release=this_release())
     async with admin_connection(urls.admin) as admin:
         for number, place in enumerate(places[:MOST_SCRIPTS]):
@@ -100,12 +124,19 @@ async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> l
             if result.is_error:
                 sys.exit(f"{tool} failed: {result.structured}")
             await admin.execute(f"SET search_path = {place.schema_name}")
-            sent = [_Sent(one.query, one.args, await _types(admin, one)) for one in logged]
+            sent = [_Sent(query, args, await _types(admin, query) if args else ()) for query, args in logged]
             written.append(folder / f"{tool}_{number}.sql")
             ids = await admin.fetch(_KEY_IDS, [hash_key(key) for key in place.keys])
-            written[-1].write_text(_script(place, [row["id"] for row in ids], sent, result.structured))
+            script = _script(place, [row["id"] for row in ids], sent, result.structured)
+            written[-1].write_text(_MEETING.format(w=place.schema_name, met=_met(written[-1]), script=script))
+            await admin.execute(_ASKING_IN_THE_ROLE.format(w=place.schema_name))
     await pool.close()
     return written
+
+
+def options(files: list[Path]) -> list[str]:
+    """Return pgbench's options for scripts, of which it takes one at random for each transaction."""
+    return [option for file in files for option in (f"--file={file}", f"--define={_met(file)}=0")]
 
 
 class Standing:
@@ -115,7 +146,7 @@ class Standing:
         self._clients = clients
         self._printed = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="to-pgbench-"))) / "printed"
         command = [BIN / "pgbench", "--no-vacuum", "--protocol=prepared", "--progress=1", "--time=86400"]
-        command += [f"--client={clients}", f"--jobs={jobs}", *(f"--file={file}" for file in files), dsn]
+        command += [f"--client={clients}", f"--jobs={jobs}", *options(files), dsn]
         with self._printed.open("w") as printed:
             self._process = subprocess.Popen(command, stdout=printed, stderr=printed)  # noqa: S603 - the server's own
         stack.callback(self._process.wait)
@@ -162,24 +193,22 @@ def _script(place: Place, keys: list[int], sent: list[_Sent], answer: dict[str, 
     return _CONFIRMED.sub(lambda _: key, "\n".join(lines)) + "\n"
 
 
-async def _types(connection: asyncpg.Connection, logged: LoggedQuery) -> tuple[str, ...]:
-    if not logged.args:
-        return ()
-    return tuple(one.name for one in (await connection.prepare(logged.query)).get_parameters())
+def _met(file: Path) -> str:
+    return f"met_{file.stem}"
+
+
+async def _types(connection: asyncpg.Connection, query: str) -> tuple[str, ...]:
+    return tuple(one.name for one in (await connection.prepare(query)).get_parameters())
 
 
 def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str]:
-    """Yield the script's lines. What is sent in one message, pgbench can have in a pipeline."""
+    """Yield the script's lines. What is sent without waiting, and what follows it, pgbench has in a pipeline."""
     before: list[str] = []
     for one in sent:
         if _COLON.search(one.query):
             sys.exit(f"pgbench would take a colon for a variable: {one.query}")
         if not one.arguments and ";" in one.query:
-            statements = [part.strip() for part in one.query.split(";") if part.strip()]
-            entering = [part for part in statements if part.startswith(("BEGIN", "SET", "SELECT control."))]
-            yield from _pipeline(_TIMEOUT.sub(r"\1 0", part) for part in entering)
-            # pgbench prepares all of a pipeline before it begins: what needs the workspace's path goes with the next.
-            before = [part for part in statements if part not in entering]
+            before = [_TIMEOUT.sub(r"\1 0", part.strip()) for part in one.query.split(";") if part.strip()]
             continue
         values = [_value(value, type_, named) for value, type_ in zip(one.arguments, one.types, strict=True)]
         query = re.sub(r"\$(\d+)", lambda match, values=values: values[int(match[1]) - 1], one.query)

@@ -221,7 +221,7 @@ def _contender(bench: dict[str, Any], name: str) -> list[str]:
     cells += [f"{median['per_second']:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}"]
     cells += [f"{median[key]:.1f}" if key in median else "" for key in ("p50_ms", "p99_ms")]
     cells += [f"{median[key]:,.0f}" if key in median else "" for key in ("service_us", "postgres_us")]
-    return [*cells, str(bench["round_trips"].get(name, [""])[0])]
+    return [*cells, str(bench["round_trips"].get(name, ""))]
 
 
 def _contenders() -> Figure:
