@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -28,7 +27,7 @@ from tenancy.errors import DatabaseUnavailable, TenancyError
 from tenancy.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tenancy.connection import Login
 
@@ -129,8 +128,8 @@ class Pool:
         self._statement_cache_size = statement_cache_size
         # The server's own limits end what is slow; this one, a connection whose other end is gone without a word.
         self._command_timeout = command_timeout
-        # In the order of their return: the first has been idle for the longest.
-        self._idle: OrderedDict[Lent, None] = OrderedDict()
+        # By their numbers, in the order of their return: the first has been idle for the longest.
+        self._idle: OrderedDict[int, Lent] = OrderedDict()
         self._closed = False
 
     @asynccontextmanager
@@ -184,7 +183,7 @@ class Pool:
         """Close the idle connections, and any lent one when it comes back."""
         self._closed = True
         while self._idle:
-            lent, _ = self._idle.popitem()
+            _, lent = self._idle.popitem()
             # The driver gives up a connection that it cannot close.
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await lent.connection.close(timeout=_CLOSE_SECONDS)
@@ -238,10 +237,7 @@ class Pool:
         """Return whether a connection that is free, or a place for one, is the workspace's own or has met it."""
         if self._login_of is not None or workspace is None:
             return True
-        ranks = _ranks(workspace, self._size)
-        return any(ranks[lent.number] < _OWN or workspace in lent.met for lent in self._idle) or any(
-            ranks[number] < _OWN for number in self._numbers
-        )
+        return self._best(workspace)[1]
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -261,27 +257,32 @@ class Pool:
 
     def _pick(self, workspace: str | None) -> Lent | None:
         while self._idle:
-            lent: Lent | None = next(iter(self._idle))
+            lent: Lent | None = next(iter(self._idle.values()))
             if self._login_of is not None:
-                lent = next((lent for lent in reversed(self._idle) if lent.workspace == workspace), None)
+                lent = next((lent for lent in reversed(self._idle.values()) if lent.workspace == workspace), None)
             elif workspace is not None:
-                lent = self._best(workspace)
+                lent = self._best(workspace)[0]
             if lent is None:
                 return None
-            del self._idle[lent]
+            del self._idle[lent.number]
             if not lent.connection.is_closed():
                 return lent
             self._end(lent)
         return None
 
-    def _best(self, workspace: str) -> Lent | None:
-        """Return the connection that fits best, or None where that is one that is yet to be opened."""
-        ranks = _ranks(workspace, self._size)
-        places: list[tuple[bool, int, Lent | None]] = [(ranks[one] >= _OWN, ranks[one], None) for one in self._numbers]
-        for lent in self._idle:
-            rank = ranks[lent.number]
-            places.append((rank >= _OWN and workspace not in lent.met, rank, lent))
-        return min(places, key=itemgetter(0, 1))[2]
+    def _best(self, workspace: str) -> tuple[Lent | None, bool]:
+        """Return the connection that fits best, None where that is one that is yet to be opened, and whether it fits.
+
+        One does that is the workspace's own, or has met it.
+        """
+        other: list[Lent | None] = []
+        for rank, number in enumerate(self._order(workspace)):
+            lent = self._idle.get(number)
+            if lent is not None or number in self._numbers:
+                if rank < _OWN or (lent is not None and workspace in lent.met):
+                    return lent, True
+                other.append(lent)
+        return (other[0] if other else None), False
 
     async def _await_return(self, workspace: str | None) -> Lent | None:
         """Wait a little for a connection that the workspace has out, where a new one would have to push one aside."""
@@ -299,7 +300,7 @@ class Pool:
             if not self._awaited[workspace]:
                 del self._awaited[workspace]
             if waiting.done() and not waiting.cancelled() and sys.exception() is not None:
-                self._idle[waiting.result()] = None
+                self._idle[waiting.result().number] = waiting.result()
 
     @property
     def _is_full(self) -> bool:
@@ -313,7 +314,7 @@ class Pool:
         elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
             waiting.set_result(lent)
         else:
-            self._idle[lent] = None
+            self._idle[lent.number] = lent
 
     def _end(self, lent: Lent) -> None:
         lent.connection.terminate()
@@ -336,9 +337,9 @@ class Pool:
             raise DatabaseUnavailable("the pool is closed")
         while self._is_full and self._idle:
             # Idle for the longest, and another workspace's.
-            self._end(self._idle.popitem(last=False)[0])
+            self._end(self._idle.popitem(last=False)[1])
         login = None if self._login_of is None or workspace is None else self._login_of(workspace)
-        number = min(self._numbers, key=lambda number: self._rank(workspace, number))
+        number = next(number for number in self._order(workspace) if number in self._numbers)
         self._numbers.remove(number)
         try:
             return Lent(await self._connect(login), number)
@@ -367,12 +368,12 @@ class Pool:
         finally:
             self._opening.release()
 
-    def _rank(self, workspace: str | None, number: int) -> int:
-        """Return how many connections fit the workspace better; any fits who needs it for a moment, in none."""
-        return 0 if workspace is None else _ranks(workspace, self._size)[number]
+    def _order(self, workspace: str | None) -> Sequence[int]:
+        """Return the numbers of the connections, those first that are to be the workspace's own."""
+        # Any fits who needs it for a moment, in none.
+        return range(self._size) if workspace is None else _order_of(workspace, self._size)
 
 
 @lru_cache(maxsize=10_000)
-def _ranks(workspace: str, size: int) -> tuple[int, ...]:
-    order = sorted(range(size), key=lambda number: hash((workspace, number)))
-    return tuple(map(dict(zip(order, range(size), strict=True)).__getitem__, range(size)))
+def _order_of(workspace: str, size: int) -> tuple[int, ...]:
+    return tuple(sorted(range(size), key=lambda number: hash((workspace, number))))

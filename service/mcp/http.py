@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import orjson
@@ -80,6 +81,7 @@ _CLOSES_BY_HEADER = frozenset({"1.0", "1.1"})
 _LINGER_SECONDS = 1
 #: Of a longer body the rest is not waited for before it is known who sends it.
 _SHORT_BODY = 64 * 1024
+_MOST_FORMS = 100
 
 Caller = TypeVar("Caller")
 
@@ -228,9 +230,9 @@ class Endpoint(Generic[Caller]):
     async def _answer(
         self, receive: ASGIReceiveCallable, headers: Mapping[bytes, Sequence[str]], caller: Caller, entry: Entry
     ) -> Answer:
-        if not _is_json(headers.get(b"content-type", ())):
+        if not _is_json(tuple(headers.get(b"content-type", ()))):
             raise _refusal(415, "Unsupported media type: send application/json.")
-        if not _accepts_json(headers.get(b"accept", ())):
+        if not _accepts_json(tuple(headers.get(b"accept", ()))):
             raise _refusal(406, "Not acceptable: answers are application/json.")
         body = await self._body(receive, headers.get(b"content-length", ()))
         entry.bytes_in = len(body)
@@ -373,11 +375,14 @@ def _is_allowed(host: str, allowed_hosts: frozenset[str]) -> bool:
     return host in allowed_hosts or (port.isdecimal() and name in allowed_hosts)
 
 
-def _is_json(content_type: Iterable[str]) -> bool:
+# Of these two, clients send the same few all the time.
+@lru_cache(maxsize=_MOST_FORMS)
+def _is_json(content_type: tuple[str, ...]) -> bool:
     return [value.partition(";")[0].strip().lower() for value in content_type] == ["application/json"]
 
 
-def _accepts_json(accept: Iterable[str]) -> bool:
+@lru_cache(maxsize=_MOST_FORMS)
+def _accepts_json(accept: tuple[str, ...]) -> bool:
     ranges = ["".join(part.split()).lower().partition(";") for line in accept for part in line.split(",")]
     for wanted in _JSON_RANGES:
         if parameters := [rest for name, _, rest in ranges if name == wanted]:

@@ -12,6 +12,7 @@ import datetime as dt
 import difflib
 import re
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -82,7 +83,12 @@ class Argument:
     @property
     def python_name(self) -> str:
         """The name in snake_case, as the handler takes it."""
-        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in self.name)
+        return _snake_case(self.name)
+
+
+@cache
+def _snake_case(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def required(name: str, kind: Kind) -> Argument:
