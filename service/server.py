@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
-from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
 from migrations.trees import Tree, head
 from service import __version__
 from service.app import create_app, most_connections
+from service.front import serve_http
+from service.mcp.http import PATH
 from service.metrics import Metrics, serving_metrics
 from tenancy.connection import connect, is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
@@ -140,7 +141,6 @@ async def _serve(
         # Each connection inherits it. Nothing above the kernel gives up a client that does not read its answers.
         listening.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(settings.body_timeout_seconds * 1000))
     config = Config()
-    config.bind = [f"fd://{listening.detach()}"]
     config.backlog = _BACKLOG
     config.keep_alive_timeout = settings.keep_alive_seconds
     config.h11_max_incomplete_size = config.h2_max_header_list_size = settings.max_header_bytes
@@ -158,7 +158,7 @@ async def _serve(
         await asyncio.sleep(settings.drain_seconds)
 
     try:
-        await hypercorn_serve(app, config, shutdown_trigger=stopped)
+        await serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stopped)
     finally:
         stopping.cancel()
 

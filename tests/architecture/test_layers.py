@@ -31,6 +31,7 @@ ALLOWED = {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.sql",
         "service.calls",
     },
+    "service.front": set(),
     "service.limits": set(),
     "service.links": set(),
     "service.snippets": set(),
@@ -45,7 +46,8 @@ ALLOWED = {
         "service.health", "service.metrics", "service",
     },
     "service.server": {
-        "tenancy", "migrations", "service.app", "service.settings", "service.metrics", "service",
+        "tenancy", "migrations", "service.app", "service.front", "service.mcp", "service.settings", "service.metrics",
+        "service",
     },
     "service.supervisor": set(),
     "service.workers": {"tenancy", "service.server", "service.supervisor", "service.metrics", "service.settings"},

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
 
 from service.calls import CallResult, InvalidParams
+from service.front import serve_http
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import Endpoint, install_error_answers
+from service.mcp.http import PATH, Endpoint, install_error_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +142,6 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
     config = Config()
-    config.bind = [f"fd://{listening.detach()}"]
     config.graceful_timeout = grace
     config.errorlog = None
     loop = asyncio.new_event_loop()
@@ -152,7 +151,8 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     async def tell() -> None:
         ready.set()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=[serve(app, config, shutdown_trigger=stop.wait)])
+    serving = serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stop.wait)
+    thread = threading.Thread(target=loop.run_until_complete, args=[serving])
     thread.start()
     try:
         assert ready.wait(_PATIENCE_SECONDS)
