@@ -130,7 +130,7 @@ def test_a_dry_run_tells_the_same_and_stores_nothing(typed, applied, fresh, tmp_
     file = tmp_path / "more.yaml"
     file.write_text("tags: [{context: RUNS, name: weekly}]")
     assert typed(f"workspace apply {fresh} {file} --dry-run --exit-code")[0] == 3
-    assert typed(f"workspace apply {fresh} {EXAMPLE} --dry-run --exit-code")[0] == 0
+    assert typed(f"workspace apply {fresh} '{EXAMPLE}' --dry-run --exit-code")[0] == 0
 
 
 def test_differences_are_shown_and_nothing_is_applied_unasked(typed, fresh, tmp_path):
