@@ -34,7 +34,7 @@ class Pipeline(asyncio.Protocol):
         # Of each answer that is still to come, whether no transaction may be open after it.
         self._awaited: deque[bool] = deque()
         self._rest = b""
-        #: The error in the answer to what was sent last, as soon as it has come.
+        #: The first error in the answers to what was sent since the last beginning, as soon as it has come.
         self.failure: asyncpg.PostgresError | None = None
         #: Whether the transaction was ended here, and the driver has sent nothing since.
         self.ends = False
@@ -46,18 +46,26 @@ class Pipeline(asyncio.Protocol):
         """Whether nothing that was sent is without an answer."""
         return not self._awaited
 
+    def begin(self, statements: str) -> None:
+        """Send *statements*, which begin a transaction, as send() does."""
+        self.failure = None
+        self.send(statements)
+
+    def end(self, statements: str) -> None:
+        """Send *statements*, which end the transaction, as send() does; the connection is given up if they do not."""
+        self.send(statements, ends=True)
+
     def send(self, statements: str, *, ends: bool = False) -> None:
         """Send *statements* in one message, while the driver waits for nothing. The driver's next one comes after it.
 
-        With *ends* no transaction is open afterwards, or the connection is given up. Raises DatabaseUnavailable where
-        it is gone already.
+        Raises DatabaseUnavailable where the connection is gone.
         """
         if self._transport.is_closing():
             raise DatabaseUnavailable("the connection is closed")
         if self.listener is not None:
             self.listener(statements)
         text = statements.encode()
-        self.failure, self.ends = None, ends
+        self.ends = ends
         self._awaited.append(ends)
         self._transport.write(b"Q%b%b\0" % ((len(text) + _HEAD).to_bytes(4, "big"), text))
 
@@ -79,7 +87,7 @@ class Pipeline(asyncio.Protocol):
                 self._rest = data[at:]
                 return
             if data[at] == _ERROR:
-                self.failure = _read_error(data[at + _HEAD : end])
+                self.failure = self.failure or _read_error(data[at + _HEAD : end])
             elif data[at] == _READY and self._awaited.popleft() and data[end - 1 : end] != _IDLE:
                 self._transport.abort()
             at = end

@@ -23,6 +23,7 @@ from tenancy.keys import hash_key
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from tenancy.pipeline import Pipeline
     from tenancy.pool import Pool
 
 _QUERY = re.compile(r"\s*(?:select|insert|update|delete|merge|with)\b", re.IGNORECASE)
@@ -31,6 +32,8 @@ _ROLLBACK_SECONDS = 5
 # A key is looked up as often as its last use is written down.
 _REMEMBERED_SECONDS = 60
 _MOST_REMEMBERED = 10_000
+# How the server plans a statement that is kept: as it likes, once for all arguments, or anew for each.
+_DEFAULT_PLANS, _ONE_PLAN, _OWN_PLANS = "DEFAULT", "force_generic_plan", "force_custom_plan"
 _LOSSES = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 # Of control.confirm_key.
 _UNCONFIRMED = "TO401"
@@ -54,39 +57,48 @@ class WorkspaceConnection:
     Once the workspace is left it is of no use: by then, the connection may be in another workspace.
     """
 
-    __slots__ = ("_connection", "_mark", "_savepoints", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_pipeline", "_plans", "_savepoints", "_usual_plans", "rollback_only")
 
-    def __init__(self, connection: asyncpg.Connection, mark: str = "") -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        mark: str = "",
+        *,
+        pipeline: Pipeline | None = None,
+        plans: str = _DEFAULT_PLANS,
+    ) -> None:
         self._connection: asyncpg.Connection | None = connection
         self._mark = mark
+        self._pipeline = pipeline
+        #: The server's setting of how statements are planned, now and but for those that want another.
+        self._plans = self._usual_plans = plans
         self._savepoints = 0
         #: Set it to have the transaction rolled back at its end although nothing failed: a dry run.
         self.rollback_only = False
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Return all rows."""
-        return await self._entered().fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
+        return await self._entered(self._usual_plans).fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
 
     async def fetch_planned(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        """Return all rows by a plan made for these arguments, which costs a round trip and the planning.
+        """Return all rows by a plan made for these arguments, which costs the planning.
 
         For queries whose best plan depends on how many rows their arguments match: of a statement that is kept, the
         server soon keeps one plan for all arguments.
         """
-        statement = await self._entered().prepare(_checked(query), name="")
-        return await statement.fetch(*arguments)  # type: ignore[no-any-return]
+        return await self._entered(_OWN_PLANS).fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
 
     async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         """Return the first row, if there is one."""
-        return await self._entered().fetchrow(_checked(query) + self._mark, *arguments)
+        return await self._entered(self._usual_plans).fetchrow(_checked(query) + self._mark, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return await self._entered().fetchval(_checked(query) + self._mark, *arguments)
+        return await self._entered(self._usual_plans).fetchval(_checked(query) + self._mark, *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> int:
         """Run a query for its effect and return how many rows it concerned."""
-        connection = self._entered()
+        connection = self._entered(self._usual_plans)
         if arguments:
             status = await connection.execute(_checked(query) + self._mark, *arguments)
         else:
@@ -100,13 +112,14 @@ class WorkspaceConnection:
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo what is done inside if it raises, and let the transaction go on."""
         self._savepoints += 1
-        name = f"s{self._savepoints}"
+        name, plans = f"s{self._savepoints}", self._plans
         await self._entered().execute(f"SAVEPOINT {name}")
         try:
             yield
         except Exception:
             # Not when it was cancelled: then the whole transaction is about to be rolled back.
             await self._entered().execute(f"ROLLBACK TO {name}")
+            self._plans = plans
             raise
         else:
             await self._entered().execute(f"RELEASE {name}")
@@ -115,9 +128,13 @@ class WorkspaceConnection:
         """Let no query through any more."""
         self._connection = None
 
-    def _entered(self) -> asyncpg.Connection:
+    def _entered(self, plans: str | None = None) -> asyncpg.Connection:
         if self._connection is None:
             raise RuntimeError("The workspace has been left: what works in it must end before its transaction does.")
+        # An administrator's connection plans as the server likes.
+        if plans is not None and plans != self._plans and self._pipeline is not None:
+            self._pipeline.send(_planning(plans))
+            self._plans = plans
         return self._connection
 
 
@@ -222,7 +239,8 @@ class Gateway:
         role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
         # Key and gate are asked the same for all: to plan it anew takes as long as all the rest of it.
         confirmation = "" if recalled is None else f"{_confirmation(recalled)}; "
-        plans = "" if one_plan else "; SET LOCAL plan_cache_mode = DEFAULT"
+        plans = _ONE_PLAN if one_plan else _DEFAULT_PLANS
+        planning = "" if one_plan else f"; {_planning(plans)}"
         async with self._workspaces.lend(schema_name) as lent:
             connection, pipeline = lent.connection, lent.pipeline
             # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
@@ -231,14 +249,14 @@ class Gateway:
             try:
                 with _telling_loss(connection):
                     # Nobody waits for the answer: where it is an error, so is that to the first query, or to the end.
-                    pipeline.send(
-                        f"BEGIN {mode}; {self._limits}; SET LOCAL plan_cache_mode = force_generic_plan; "
-                        f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{plans}"
+                    pipeline.begin(
+                        f"BEGIN {mode}; {self._limits}; {_planning(_ONE_PLAN)}; "
+                        f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{planning}"
                     )
-                    with _facade(connection, mark) as facade:
+                    with _facade(connection, mark, pipeline=pipeline, plans=plans) as facade:
                         yield facade
                     if read_only and pipeline.is_answered and pipeline.failure is None:
-                        pipeline.send("COMMIT", ends=True)
+                        pipeline.end("COMMIT")
                     else:
                         await _end(connection, rollback_only=facade.rollback_only)
                         pipeline.raise_failure()
@@ -272,8 +290,8 @@ async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIter
 
 
 @contextmanager
-def _facade(connection: asyncpg.Connection, mark: str = "") -> Iterator[WorkspaceConnection]:
-    facade = WorkspaceConnection(connection, mark)
+def _facade(connection: asyncpg.Connection, mark: str = "", **planning: Any) -> Iterator[WorkspaceConnection]:
+    facade = WorkspaceConnection(connection, mark, **planning)
     try:
         yield facade
     finally:
@@ -333,6 +351,10 @@ async def _roll_back(connection: asyncpg.Connection) -> None:
         raise
     except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use, and the first error counts
         connection.terminate()
+
+
+def _planning(plans: str) -> str:
+    return f"SET LOCAL plan_cache_mode = {plans}"
 
 
 def _confirmation(recalled: Identity) -> str:

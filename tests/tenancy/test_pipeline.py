@@ -63,19 +63,20 @@ async def byte_by_byte(server, folder):
 
 async def test_the_driver_gets_its_own_answers_only(connection):
     pipeline = Pipeline(connection)
-    pipeline.send("BEGIN; SELECT 'not for the driver'; SET LOCAL timezone = 'Asia/Tokyo'")
+    pipeline.begin("BEGIN; SELECT 'not for the driver'; SET LOCAL timezone = 'Asia/Tokyo'")
     pipeline.send("SELECT generate_series(1, 1000)")
     assert not pipeline.is_answered
     assert await connection.fetchval("SELECT current_setting('timezone')") == "Asia/Tokyo"
     assert pipeline.is_answered
-    pipeline.send("COMMIT", ends=True)
+    pipeline.end("COMMIT")
     assert await connection.fetchval("SELECT current_setting('timezone')") != "Asia/Tokyo"
     assert pipeline.failure is None
 
 
 async def test_what_fails_is_told_and_fails_what_follows_it(connection):
     pipeline = Pipeline(connection)
-    pipeline.send("BEGIN; SELECT 1 / 0; SELECT 2")
+    pipeline.begin("BEGIN; SELECT 1 / 0; SELECT 2")
+    pipeline.send("SELECT 5")
     with pytest.raises(asyncpg.InFailedSQLTransactionError):
         await connection.fetchval("SELECT 3")
     assert isinstance(pipeline.failure, asyncpg.DivisionByZeroError)
@@ -83,15 +84,15 @@ async def test_what_fails_is_told_and_fails_what_follows_it(connection):
     with pytest.raises(asyncpg.DivisionByZeroError):
         pipeline.raise_failure()
     await connection.execute("ROLLBACK")
-    pipeline.send("BEGIN")
+    pipeline.begin("BEGIN")
     assert pipeline.failure is None
     assert await connection.fetchval("SELECT 4") == 4
 
 
 async def test_a_connection_that_is_still_in_a_transaction_after_its_end_is_given_up(connection):
     pipeline = Pipeline(connection)
-    pipeline.send("BEGIN", ends=True)
-    with pytest.raises((asyncpg.ConnectionDoesNotExistError, OSError)):
+    pipeline.end("BEGIN")
+    with pytest.raises((asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError, OSError)):
         await connection.fetchval("SELECT pg_sleep(5)")
     assert connection.is_closed()
     with pytest.raises(DatabaseUnavailable):
@@ -127,6 +128,23 @@ async def test_a_transaction_that_is_left_open_is_not_lent_on(pool, acme):
     async with pool.connection() as connection:
         assert await connection.fetchval("SELECT current_setting('timezone')") != "Asia/Tokyo"
         assert connection.get_server_pid() != first
+
+
+@pytest.mark.parametrize("one_plan", [False, True])
+async def test_a_query_that_wants_plans_of_its_own_gets_them_and_no_other_one_does(pool, acme, one_plan):
+    mode = "SELECT current_setting('plan_cache_mode')"
+    usual = "force_generic_plan" if one_plan else "auto"
+    gateway = Gateway(pool)
+    async with gateway.workspace(acme.workspace.schema_name, read_only=True, one_plan=one_plan) as facade:
+        assert await facade.fetchval(mode) == usual
+        for _ in range(2):
+            assert [row[0] for row in await facade.fetch_planned(mode)] == ["force_custom_plan"]
+        assert await facade.fetchval(mode) == usual
+        with suppress(asyncpg.DivisionByZeroError):
+            async with facade.savepoint():
+                await facade.fetch_planned("SELECT 1 / 0")
+        assert await facade.fetchval(mode) == usual
+        assert [row[0] for row in await facade.fetch_planned(mode)] == ["force_custom_plan"]
 
 
 class TestEntering:
