@@ -111,8 +111,8 @@ class ToolHost:
             _LOG.warning("database_unavailable", tool=name, reason=str(error))
             raise Unavailable from error
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes an answer
-            # Whatever the fault is, the key was confirmed before it.
-            caller.is_confirmed = True
+            # These come from within the workspace, or from its gate, which is asked after the key. Others may not.
+            caller.is_confirmed |= is_denial(error) or isinstance(error, NotFoundOrDenied | Refused)
             return _failure(_error_document(error, tool, caller.identity))
 
     async def _require_served(self, caller: Caller) -> None:
