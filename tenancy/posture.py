@@ -29,7 +29,7 @@ from tenancy.posture_queries import (
     WITHHELD_FUNCTIONS,
 )
 from tenancy.provision import privileges
-from tenancy.roles import APP
+from tenancy.roles import APP, GATE, ISSUER
 from tenancy.search import describe_search
 
 if TYPE_CHECKING:
@@ -39,18 +39,23 @@ if TYPE_CHECKING:
 
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
-#: All that the service's login may call, and the only functions that run with another's rights.
-CONTROL_FUNCTIONS = (
-    *("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
-    *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)", "read_password(bigint, bigint)"),
-    *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
-    "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
-    *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
-    *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
-    "revoke_user_key(bigint, bigint, text, bigint, bigint)",
-    "set_user_active(bigint, bigint, text, bigint, boolean)",
-    "confirm_key(bigint, bigint, text, text, text)",
-)
+#: The only functions that run with another's rights, by the role that may call them.
+CONTROL_FUNCTIONS = {
+    APP: ("confirm_key(bigint, bigint, text, text, text)",),
+    GATE: (
+        *("authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
+        *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)"),
+        *("password_salt(bigint, bigint)", "prove_password(bigint, bigint, text)"),
+        *("change_password(bigint, bigint, text, text, text)", "holds_link(bigint, bigint, text, bytea)"),
+        *("use_link(bigint, bigint, text, bytea, text, text)", "list_own_keys(bigint, bigint, text)"),
+        "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
+        *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
+        *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
+        "revoke_user_key(bigint, bigint, text, bigint, bigint)",
+        "set_user_active(bigint, bigint, text, bigint, boolean)",
+    ),
+    ISSUER: ("issue_link(bigint, bigint, text, bytea)",),
+}
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),
     *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "random_page_cost"),
@@ -182,8 +187,8 @@ def _grouped(rows: Iterable[tuple[str, str, str | None]]) -> list[Finding]:
     ]
 
 
-#: tree, kind, name, and what the tree's role may do with it
-_Object = tuple[str, str, str, str]
+#: tree, kind, name, what a role may do with it, and the role: none is the workspace's
+_Object = tuple[str, str, str, str, str]
 
 
 def _expected_workspace() -> list[_Object]:
@@ -197,15 +202,19 @@ def _expected_workspace() -> list[_Object]:
         kind = grant["kind"] or "TABLE"
         for name in _NAME.findall(grant["names"]):
             found[kind, "" if kind == "SCHEMA" else name] = grant["what"]
-    return [("workspace", kind, name, what) for (kind, name), what in found.items()]
+    return [("workspace", kind, name, what, "") for (kind, name), what in found.items()]
 
 
 def _expected_control() -> list[_Object]:
     tables = migrations.control.tables.metadata.sorted_tables
     numbered = [f"{table.name}_{column.name}_seq" for table in tables for column in table.c if column.identity]
     return [
-        ("control", "SCHEMA", "", "USAGE"),
-        *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
-        *(("control", "SEQUENCE", name, "") for name in numbered),
-        *(("control", "FUNCTION", name, "EXECUTE") for name in CONTROL_FUNCTIONS),
+        *(("control", "SCHEMA", "", "USAGE", role) for role in CONTROL_FUNCTIONS),
+        *(("control", "TABLE", name, "", "") for name in ("alembic_version", *(table.name for table in tables))),
+        *(("control", "SEQUENCE", name, "", "") for name in numbered),
+        *(
+            ("control", "FUNCTION", name, "EXECUTE", role)
+            for role, names in CONTROL_FUNCTIONS.items()
+            for name in names
+        ),
     ]
