@@ -192,6 +192,11 @@ async def weaknesses(connection: asyncpg.Connection) -> list[str]:
     return [row[0] for check in _CHECKS for row in await connection.fetch(check)]
 
 
+async def is_held(connection: asyncpg.Connection) -> bool:
+    """Return whether the login still has the rights of the release before, until a migration finds that gone."""
+    return not await connection.fetchval(f"SELECT {_IS_CONTRACTED}")
+
+
 async def require_isolation(connection: asyncpg.Connection) -> None:
     """Raise TenancyError, naming the weaknesses, unless the database isolates the workspaces."""
     if found := await weaknesses(connection):

@@ -96,6 +96,14 @@ WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
 GROUP BY p.oid ORDER BY 1
 """
 
+PASSWORDS = f"""
+SELECT r.rolname::text, r.rolpassword, w.slug
+FROM control.workspaces w JOIN pg_authid r ON r.rolname = w.schema_name
+WHERE r.rolcanlogin AND EXISTS (
+    SELECT FROM pg_auth_members m WHERE m.member = r.oid AND m.roleid = to_regrole('{STRICT}'))
+ORDER BY w.slug
+"""
+
 EXTENSIONS = "SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname"
 
 SUPERUSERS = """
