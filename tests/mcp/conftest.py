@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypercorn.config import Config
 from quart import Quart
 
 from service.calls import CallResult, InvalidParams
-from service.front import serve_http
+from service.http_servers import Limits, serve_http
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import PATH, Endpoint, install_error_answers
+from service.mcp.http import Endpoint, install_error_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,9 +140,7 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     )
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
-    config = Config()
-    config.graceful_timeout = grace
-    config.errorlog = None
+    limits = Limits(keep_alive_seconds=5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
 
@@ -151,7 +148,10 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     async def tell() -> None:
         ready.set()
 
-    serving = serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stop.wait)
+    async def until_stopped() -> None:
+        await stop.wait()
+
+    serving = serve_http("hypercorn", app, listening, limits, until=until_stopped)
     thread = threading.Thread(target=loop.run_until_complete, args=[serving])
     thread.start()
     try:
