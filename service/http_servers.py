@@ -39,7 +39,6 @@ _VERSIONS = (b"1.0", b"1.1")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 #: A line that ends without a carriage return, or goes on in the next one.
 _AMBIGUOUS = re.compile(rb"(?<!\r)\n|\n[ \t]")
-_BOTH_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +145,8 @@ class _Connection(h11.Connection):
 
 
 def _checked(request: h11.Request) -> h11.Request:
-    names = {name for name, _ in request.headers}
-    if request.http_version not in _VERSIONS or names >= _BOTH_LENGTHS:
-        raise h11.RemoteProtocolError("no plain HTTP/1", error_status_hint=400)
+    if request.http_version not in _VERSIONS:
+        raise h11.RemoteProtocolError("no HTTP/1", error_status_hint=400)
     if (b"upgrade", b"h2c") not in ((name, value.lower()) for name, value in request.headers):
         return request
     # Whoever offers it is served by HTTP/1.1 all the same.

@@ -33,6 +33,7 @@ ALLOWED = {
     },
     "service.http_servers": {"service.errors"},
     "service.limits": set(),
+    "service.plain_http": set(),
     "service.links": set(),
     "service.snippets": set(),
     "service.mail": {"service.settings"},
@@ -42,8 +43,8 @@ ALLOWED = {
         "service.links", "service.mail", "service.settings", "service.snippets",
     },
     "service.app": {
-        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
-        "service.health", "service.metrics", "service",
+        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.plain_http",
+        "service.settings", "service.health", "service.metrics", "service",
     },
     "service.server": {
         "tenancy", "migrations", "service.app", "service.http_servers", "service.settings", "service.metrics",

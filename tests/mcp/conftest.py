@@ -18,6 +18,7 @@ from service.calls import CallResult, InvalidParams
 from service.http_servers import Limits, serve_http
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
+from service.plain_http import PlainHttp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,9 +129,8 @@ class Application:
 def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
     install_error_answers(app)
-    app.asgi_app = Endpoint(
+    endpoint = Endpoint(
         application,
-        app.asgi_app,
         info=ServerInfo(name="toy", title="Toy", version="1"),
         instructions="None.",
         allowed_origins=allowed_origins,
@@ -138,6 +138,8 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
         max_body_bytes=10_000,
         body_timeout_seconds=body_timeout,
     )
+    endpoint.install(app)
+    app.asgi_app = PlainHttp(app.asgi_app)
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
     limits = Limits(keep_alive_seconds=5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
