@@ -263,7 +263,7 @@ LADDER = [
             headers=headers,
             check=all_of(empty, header("Allow", "POST")),
         )
-        for method in ("GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "BREW")
+        for method in ("GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND")
         for what, headers in {
             "": {},
             " without a key": {"Authorization": None},
@@ -787,6 +787,11 @@ def test_the_answer(wire, row):
     assert reply.headers["Content-Type"] == ("application/json" if reply.body else None)
     assert wire.key.encode() not in reply.body
     reply.body.decode()
+
+
+def test_a_method_that_nobody_knows_is_refused(wire, server):
+    # uvicorn's parser has a list of them.
+    assert wire.send(method="BREW").status == {"hypercorn": 405, "uvicorn": 400}[server]
 
 
 def test_the_rows_have_names_of_their_own():
