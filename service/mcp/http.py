@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import orjson
-from quart import Request, Response, abort, has_request_context, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from quart import Request, Response, abort, request
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from service.calls import KeyRefused, Unavailable
 from service.limits import Attempt, Throttle, TooMany, client_address
@@ -341,17 +341,30 @@ class Endpoint(Generic[Caller]):
             raise _refusal(408, "The body did not arrive in time.") from None
 
 
-def install_error_answers(app: Quart) -> None:
-    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead."""
+def install_error_answers(app: Quart, page: Callable[[HTTPException], Response] | None = None) -> None:
+    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead.
+
+    Where there are pages, who asks for HTML gets *page*.
+    """
 
     @app.errorhandler(404)
-    async def not_found(_: HTTPException) -> Response:
-        path = request.path if has_request_context() else ""
+    @app.errorhandler(405)
+    async def nowhere(error: HTTPException) -> Response:
+        path = request.path
         if path == _REGISTRATION_PATH and request.method == "POST":
             # After a 404 some clients try an older transport, and show its failure instead of this.
             return Response(_NO_REGISTRATION, 403, headers=dict(_JSON))
+        if page is not None and _asks_for_html():
+            return page(error)
         oauth = ".well-known" in path or path in _OAUTH_PATHS
-        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=dict(_JSON))
+        answer = Response(_NO_OAUTH if oauth else _NOT_FOUND, error.code, headers=dict(_JSON))
+        if isinstance(error, MethodNotAllowed):
+            answer.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return answer
+
+
+def _asks_for_html() -> bool:
+    return any(name == "text/html" and quality > 0 for name, quality in request.accept_mimetypes)
 
 
 def _bearer(authorization: Sequence[str]) -> str | None:
