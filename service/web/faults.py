@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 from quart import Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from service.access import is_denial
 from service.errors import NotFoundOrDenied, Refused
@@ -47,6 +47,11 @@ def fault_page(status: int, title: str, text: str, *, root: str = "", retry_afte
 def not_found(root: str = "") -> Response:
     """Return the one answer to what does not exist and to what may not be seen."""
     return fault_page(404, "Not found", "There is no such page, or you may not see it.", root=root)
+
+
+def page_of(error: HTTPException) -> Response:
+    """Return the page for what no route takes."""
+    return not_found() if isinstance(error, NotFound) else _http(error, "")
 
 
 def page_for(error: Exception, root: str) -> Response:

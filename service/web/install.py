@@ -49,8 +49,10 @@ _RESETS, _RESETS_SECONDS = 3, 15 * 60
 _HSTS = "max-age=31536000"
 
 
-def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, release: Release) -> None:
-    """Serve the pages. Without a secret key nobody can be signed in, so there are none."""
+def install(
+    app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, release: Release, endpoint: str
+) -> None:
+    """Serve the pages beside *endpoint*. Without a secret key nobody can be signed in, so there are none."""
     if settings.secret_key is None:
         return
     app.secret_key = settings.secret_key.get_secret_value()
@@ -84,7 +86,7 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
     @app.after_request
     async def secure(response: Response) -> Response:
         # What programs get, they do not show.
-        if response.mimetype == "application/json":
+        if response.mimetype in {"application/json", None}:
             return response
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
@@ -93,7 +95,7 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
         return response
 
     if settings.base_domain is not None:
-        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain)  # type: ignore[method-assign]
+        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain, endpoint)  # type: ignore[method-assign]
 
 
 def _add_shared_routes(app: Quart) -> None:
