@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart
 
 from service import __version__
-from service.health import Database, install_health
+from service.health import PROBES, Database, install_health
 from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import Endpoint, install_error_answers
+from service.mcp.http import PATH, Endpoint, install_error_answers
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import Caller, ToolHost
 from service.web.install import install as install_pages
@@ -52,7 +52,16 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
     accounts_pool = _pool(settings, size=_small(settings))
-    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
+    install_pages(
+        app,
+        gateway,
+        Accounts(Gateway(accounts_pool)),
+        settings,
+        release=release,
+        # The other half is for those who are signed in.
+        guests_at_once=_small(settings) // 2,
+        not_pages=PROBES | {PATH},
+    )
     # Quart's own way to put something in front.
     app.asgi_app = Endpoint(  # type: ignore[method-assign]
         host,
