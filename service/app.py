@@ -15,6 +15,7 @@ from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import PATH, Endpoint, install_error_answers
+from service.plain_http import PlainHttp
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import Caller, ToolHost
 from service.web.install import install as install_pages
@@ -58,14 +59,13 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         Accounts(Gateway(accounts_pool)),
         settings,
         release=release,
+        endpoint=PATH,
         # The other half is for those who are signed in.
         guests_at_once=_small(settings) // 2,
         not_pages=PROBES | {PATH},
     )
-    # Quart's own way to put something in front.
-    app.asgi_app = Endpoint(  # type: ignore[method-assign]
+    endpoint = Endpoint(
         host,
-        app.asgi_app,
         info=ServerInfo(name="testorchestrator", title="TestOrchestrator", version=__version__),
         instructions=INSTRUCTIONS,
         allowed_origins=settings.allowed_origins,
@@ -82,6 +82,8 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         trusted_proxies=settings.trusted_proxies,
         call_log=CallLog(_who, None if metrics is None else metrics.observe),
     )
+    endpoint.install(app)
+    app.asgi_app = PlainHttp(app.asgi_app)  # type: ignore[method-assign]
 
     @app.after_serving
     async def close() -> None:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
     mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
+    #: What serves HTTP; uvicorn is an extra.
+    server: Literal["hypercorn", "uvicorn"] = "hypercorn"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Processes that serve this port; auto: as many as there are processors.

@@ -17,8 +17,9 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from service.http_servers import CLOSE_SECONDS
 from service.metrics import Workers, serving_metrics
-from service.server import CLOSE_SECONDS, check_database, listen, listening_for_metrics, serve_checked, until_signal
+from service.server import check_database, listen, listening_for_metrics, serve_checked, until_signal
 from service.supervisor import GaveUp, supervise
 from tenancy.errors import TenancyError
 

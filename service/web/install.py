@@ -57,10 +57,11 @@ def install(
     settings: Settings,
     *,
     release: Release,
+    endpoint: str,
     guests_at_once: int,
     not_pages: frozenset[str],
 ) -> None:
-    """Serve the pages. Without a secret key nobody can be signed in, so there are none.
+    """Serve the pages beside *endpoint*. Without a secret key nobody can be signed in, so there are none.
 
     Of those who are not signed in *guests_at_once* are served at a time. What is at the paths *not_pages* looks after
     itself.
@@ -107,7 +108,7 @@ def install(
     @app.after_request
     async def secure(response: Response) -> Response:
         # What programs get, they do not show.
-        if response.mimetype == "application/json":
+        if response.mimetype in {"application/json", None}:
             return response
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
@@ -116,7 +117,7 @@ def install(
         return response
 
     if settings.base_domain is not None:
-        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain)  # type: ignore[method-assign]
+        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain, endpoint)  # type: ignore[method-assign]
 
 
 def _add_shared_routes(app: Quart) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypercorn.config import Config
 from quart import Quart
 
 from service.calls import CallResult, InvalidParams
-from service.front import serve_http
+from service.http_servers import Limits, serve_http
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import PATH, Endpoint, install_error_answers
+from service.mcp.http import Endpoint, install_error_answers
+from service.plain_http import PlainHttp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,9 +129,8 @@ class Application:
 def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
     install_error_answers(app)
-    app.asgi_app = Endpoint(
+    endpoint = Endpoint(
         application,
-        app.asgi_app,
         info=ServerInfo(name="toy", title="Toy", version="1"),
         instructions="None.",
         allowed_origins=allowed_origins,
@@ -139,11 +138,11 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
         max_body_bytes=10_000,
         body_timeout_seconds=body_timeout,
     )
+    endpoint.install(app)
+    app.asgi_app = PlainHttp(app.asgi_app)
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
-    config = Config()
-    config.graceful_timeout = grace
-    config.errorlog = None
+    limits = Limits(keep_alive_seconds=5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
 
@@ -151,7 +150,10 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     async def tell() -> None:
         ready.set()
 
-    serving = serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stop.wait)
+    async def until_stopped() -> None:
+        await stop.wait()
+
+    serving = serve_http("hypercorn", app, listening, limits, until=until_stopped)
     thread = threading.Thread(target=loop.run_until_complete, args=[serving])
     thread.start()
     try:

@@ -341,6 +341,7 @@ async def test_workspaces_have_sub_domains_where_there_is_a_base_domain(postgres
         assert "/w/initech" not in page.body
         assert "https://api.qa.example/mcp" in page.body
         assert at_home.get("/w/initech/profile/keys").status == 404
+        assert at_home.get("/mcp").headers["allow"] == "POST"
         # The path works everywhere; a reserved name and a host of others are no workspaces.
         assert browser.sign_in("/w/initech", tenant.people["lead"].email, PASSWORD).status == 303
         for host in ("api.qa.example", "initech.qa.example.evil", "a.initech.qa.example", "qa.example"):
