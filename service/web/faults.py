@@ -52,8 +52,9 @@ def not_found(root: str = "") -> Response:
     return fault_page(404, "Not found", "There is no such page, or you may not see it.", root=root)
 
 
-def too_many_pages(retry_after: float) -> Response:
+def too_many_pages(retry_after: float, address: str) -> Response:
     """Return the page for an address that asks too often; the connection ends with it, and what else came over it."""
+    _LOG.info("page", status=429, address=address)
     text = "Your network has asked for too many pages. Wait a moment and try again."
     answer = fault_page(429, "Too many requests", text, retry_after=math.ceil(retry_after))
     answer.headers["Connection"] = "close"

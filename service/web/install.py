@@ -102,8 +102,9 @@ def install(
         # Before anything is known of what is asked for.
         if request.path in not_pages or request.path.startswith(STATIC):
             return None
-        wait = web.guests.wait(sessions.claimed(), visitor_address())
-        return too_many_pages(wait) if wait else None
+        address = visitor_address()
+        wait = web.guests.wait(sessions.claimed(), address)
+        return too_many_pages(wait, address) if wait else None
 
     @app.after_request
     async def secure(response: Response) -> Response:
