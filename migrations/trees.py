@@ -68,9 +68,16 @@ def known(tree: Tree, since: str = "base") -> frozenset[str]:
 
 
 @functools.cache
-def declared(revision: str, name: str) -> str:
-    """Return what a *revision* of the workspace tree declares as *name*."""
-    module = ScriptDirectory.from_config(configuration(Tree.WORKSPACE)).get_revision(revision).module
+def ordered(tree: Tree) -> tuple[str, ...]:
+    """Return every revision of *tree* that this release knows, the first one first."""
+    scripts = ScriptDirectory.from_config(configuration(tree)).walk_revisions()
+    return tuple(script.revision for script in scripts)[::-1]
+
+
+@functools.cache
+def declared(revision: str, name: str, tree: Tree = Tree.WORKSPACE) -> str:
+    """Return what a *revision* of *tree* declares as *name*: a revision of the workspace tree."""
+    module = ScriptDirectory.from_config(configuration(tree)).get_revision(revision).module
     value = getattr(module, name, None)
     if value not in known(Tree.WORKSPACE):
         raise RuntimeError(f"revision {revision} declares no {name} that is a revision of the workspace tree")

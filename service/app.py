@@ -18,6 +18,7 @@ from service.mcp.http import PATH, Endpoint, install_error_answers
 from service.plain_http import PlainHttp
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import Caller, ToolHost
+from service.web.faults import page_of
 from service.web.install import install as install_pages
 from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
@@ -47,7 +48,7 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
     release = this_release()
     host = ToolHost(gateway, TOOLS, release=release)
     app = Quart("service", static_folder=None)
-    install_error_answers(app)
+    install_error_answers(app, None if settings.secret_key is None else page_of)
     install_health(app, Database(health_pool), stopping or asyncio.Event())
     if metrics is not None:
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))

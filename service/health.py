@@ -54,12 +54,9 @@ class Database:
     async def _ask(self) -> bool:
         reason = None
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.connection() as connection:
-                try:
-                    await connection.execute("SELECT 1")
-                except BaseException:
-                    connection.terminate()
-                    raise
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._pool.lend() as lent:
+                await lent.connection.execute("SELECT 1")
+                lent.settle()
         except _LOST as error:
             reason = type(error).__name__
         if self._answered != (reason is None):

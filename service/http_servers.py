@@ -113,6 +113,8 @@ async def _serve_by_uvicorn(
         server_header=False,
         access_log=False,
         log_config=None,
+        # What it tells of requests that it cannot read is no event of the log, and as many as anybody likes.
+        log_level="critical",
     )
     server = Server(config)
 
@@ -147,10 +149,11 @@ class _Connection(h11.Connection):
 def _checked(request: h11.Request) -> h11.Request:
     if request.http_version not in _VERSIONS:
         raise h11.RemoteProtocolError("no HTTP/1", error_status_hint=400)
-    if (b"upgrade", b"h2c") not in ((name, value.lower()) for name, value in request.headers):
-        return request
-    # Whoever offers it is served by HTTP/1.1 all the same.
+    # Whoever offers another protocol is served by this one all the same. Hypercorn would take up WebSockets too, and
+    # keep the connection of a broken handshake for ever.
     headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+    if len(headers) == len(request.headers):
+        return request
     return h11.Request(method=request.method, target=request.target, headers=headers, http_version=request.http_version)
 
 

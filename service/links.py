@@ -1,14 +1,14 @@
 """Links that let a person in once: to accept an invitation, or to set another password. And where they lead.
 
-A link holds the stamp of the password that it may replace. Any new password has another stamp, so a link works once,
-and none survives a change of the password.
+A link holds a secret, whose hash the control plane keeps until a password is set or another link is issued. So it works
+once, and what was only signed opens nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
@@ -35,11 +35,11 @@ class LinkInvalid(Exception):  # noqa: N818 - says what is the matter
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Whom the link is for. *stamp* is the one of the password that it replaces, empty for the first one."""
+    """Whom the link is for, and the *secret* that it was issued with."""
 
     workspace_id: int
     user_id: int
-    stamp: str
+    secret: str = field(repr=False)
 
 
 class Signer:

@@ -22,7 +22,7 @@ from service.mcp.http import PATH
 from service.metrics import Metrics, serving_metrics
 from tenancy.connection import connect, is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
-from tenancy.guard import require_isolation
+from tenancy.guard import is_held, require_isolation
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.release import require_control
@@ -191,6 +191,12 @@ async def check_database(settings: Settings) -> None:
         settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
     )
     try:
+        if await is_held(connection):
+            _LOG.warning(
+                "migration_held",
+                mend="run testorchestrator migrate again when no process of the release before is left: until then the "
+                "service's login may do what that release needs",
+            )
         # A pooler is there to have more of them than the server.
         if await is_pooled(connection):
             return

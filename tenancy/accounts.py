@@ -1,4 +1,4 @@
-"""What the service's login may do for people: tell who is signed in, check and replace passwords, keep one's own keys.
+"""What the service may do for people: tell who is signed in, check and replace passwords, keep one's own keys.
 
 And for administrators: see and revoke the keys of others, and let their accounts follow their state. That somebody is
 one the workspace knows, which must be asked first.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tenancy.catalog import check_line
 from tenancy.keys import PREFIX, ApiKey, hash_key, mint_key, shown_characters
+from tenancy.roles import ISSUER
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     from tenancy.session import Gateway
 
-#: The stamp of a password that is not there yet.
-NO_STAMP = ""
+_ISSUE_LINK = "SELECT control.issue_link($1, $2, $3, $4)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,6 @@ class Place:
     schema_version: str
     compatible_from: str
     signed_in: bool
-
-
-class StoredPassword(NamedTuple):
-    """The hash of a user's password, and its stamp."""
-
-    hash: str
-    stamp: str
 
 
 class Account(NamedTuple):
@@ -95,20 +88,69 @@ class Accounts:
         async with self._gateway.control() as connection:
             await connection.execute("SELECT control.forget_sign_ins($1, $2)", workspace_id, _digest(email))
 
-    async def read_password(self, workspace_id: int, user_id: int | None) -> StoredPassword | None:
-        """Return the stored password of an active user; None too where nobody is asked about."""
-        async with self._gateway.control() as connection:
-            row = await connection.fetchrow(
-                "SELECT hash, stamp FROM control.read_password($1, $2)", workspace_id, user_id
-            )
-        return StoredPassword(*row) if row else None
+    async def password_salt(self, workspace_id: int, user_id: int | None) -> str | None:
+        """Return the stored hash of an active user's password up to its last `$`; None too where nobody is asked about.
 
-    async def replace_password(self, workspace_id: int, user_id: int, *, old_stamp: str, new_hash: str) -> str | None:
-        """Replace the password that has that stamp and return the new one's; None if it is another one by now."""
+        By it the hash can be computed again, which prove_password() wants.
+        """
+        async with self._gateway.control() as connection:
+            salt: str | None = await connection.fetchval("SELECT control.password_salt($1, $2)", workspace_id, user_id)
+        return salt
+
+    async def prove_password(self, workspace_id: int, user_id: int | None, computed_hash: str) -> str | None:
+        """Return the stamp of the password whose hash that is, None if it is not the active user's."""
+        async with self._gateway.control() as connection:
+            stamp: str | None = await connection.fetchval(
+                "SELECT control.prove_password($1, $2, $3)", workspace_id, user_id, computed_hash
+            )
+        return stamp
+
+    async def change_password(
+        self, workspace_id: int, user_id: int, *, computed_hash: str, new_hash: str
+    ) -> str | None:
+        """Replace the password whose hash that is and return the new one's stamp; None if it is another one by now."""
         stamp = new_stamp()
         async with self._gateway.control() as connection:
             done = await connection.fetchval(
-                "SELECT control.replace_password($1, $2, $3, $4, $5)", workspace_id, user_id, old_stamp, new_hash, stamp
+                "SELECT control.change_password($1, $2, $3, $4, $5)",
+                workspace_id,
+                user_id,
+                computed_hash,
+                new_hash,
+                stamp,
+            )
+        return stamp if done else None
+
+    async def issue_link(self, workspace_id: int, user_id: int, purpose: str) -> str:
+        """Return the secret of a new link by which the user may set a password; it ends the last one of *purpose*."""
+        secret = new_link_secret()
+        async with self._gateway.control(ISSUER) as connection:
+            await connection.execute(_ISSUE_LINK, workspace_id, user_id, purpose, _hash_secret(secret))
+        return secret
+
+    async def holds_link(self, workspace_id: int, user_id: int, purpose: str, secret: str) -> bool:
+        """Return whether a password may be set by the link."""
+        async with self._gateway.control() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT control.holds_link($1, $2, $3, $4)", workspace_id, user_id, purpose, _hash_secret(secret)
+                )
+            )
+
+    async def use_link(
+        self, workspace_id: int, user_id: int, purpose: str, secret: str, *, new_hash: str
+    ) -> str | None:
+        """Set the password by the link, which then is at its end, and return the stamp; None if it does not hold."""
+        stamp = new_stamp()
+        async with self._gateway.control() as connection:
+            done = await connection.fetchval(
+                "SELECT control.use_link($1, $2, $3, $4, $5, $6)",
+                workspace_id,
+                user_id,
+                purpose,
+                _hash_secret(secret),
+                new_hash,
+                stamp,
             )
         return stamp if done else None
 
@@ -224,12 +266,24 @@ def new_stamp() -> str:
     return secrets.token_urlsafe(16)
 
 
-async def stored_password(admin: asyncpg.Connection, *, workspace_id: int, user_id: int) -> StoredPassword | None:
-    """Return the stored password of the user, as the operator sees it."""
-    row = await admin.fetchrow(
-        "SELECT hash, stamp FROM control.passwords WHERE workspace_id = $1 AND user_id = $2", workspace_id, user_id
+def new_link_secret() -> str:
+    """Return the secret of a new link."""
+    return secrets.token_urlsafe(16)
+
+
+async def issue_link(admin: asyncpg.Connection, *, workspace_id: int, user_id: int, purpose: str) -> str:
+    """Issue a link as Accounts.issue_link() does, for an operator."""
+    secret = new_link_secret()
+    await admin.execute(_ISSUE_LINK, workspace_id, user_id, purpose, _hash_secret(secret))
+    return secret
+
+
+async def stored_hash(admin: asyncpg.Connection, *, workspace_id: int, user_id: int) -> str | None:
+    """Return the hash of the user's password, as the operator sees it."""
+    found: str | None = await admin.fetchval(
+        "SELECT hash FROM control.passwords WHERE workspace_id = $1 AND user_id = $2", workspace_id, user_id
     )
-    return StoredPassword(*row) if row else None
+    return found
 
 
 async def set_password(admin: asyncpg.Connection, *, workspace_id: int, user_id: int, password_hash: str) -> None:
@@ -244,6 +298,11 @@ async def set_password(admin: asyncpg.Connection, *, workspace_id: int, user_id:
         password_hash,
         new_stamp(),
     )
+
+
+def _hash_secret(secret: str) -> bytes:
+    # As with keys, a slow hash buys nothing against so many random bits.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _digest(email: str) -> bytes:

@@ -13,6 +13,8 @@ import asyncpg
 import orjson
 
 from tenancy.errors import TenancyError, first_line
+from tenancy.release import application_name
+from tenancy.roles import DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,10 +117,13 @@ async def require_statement_cache(connection: asyncpg.Connection) -> None:
 async def _connect(url: str, *, name: str, login: Login | None, direct: bool, **options: Any) -> asyncpg.Connection:
     as_role = {} if login is None else {"user": login.role, "password": login.password}
     # Age alone ends no statement: a workspace that comes every ten minutes finds its plans, too.
-    connection = await asyncpg.connect(url, max_cached_statement_lifetime=0, **options, **as_role)
-    if login is not None:
-        # The driver switches jit off while it learns types, by set_config, which is withheld from workspaces' roles.
-        connection._server_caps = connection._server_caps._replace(jit=False)  # noqa: SLF001
+    connection = await asyncpg.connect(
+        url,
+        max_cached_statement_lifetime=0,
+        server_settings={"application_name": application_name()},
+        **options,
+        **as_role,
+    )
     try:
         _check_version(connection, name=name)
         if direct:
@@ -147,10 +152,14 @@ async def _require_direct(connection: asyncpg.Connection, *, name: str) -> None:
 
 
 async def _learn_types(connection: asyncpg.Connection, *, name: str) -> None:
-    """Make asyncpg look up the types that the queries use while it still may: in a workspace, set_config is refused."""
+    """Make asyncpg look up the types that the queries use, while it finds what it needs for that.
+
+    It switches jit off meanwhile, by set_config, which no role of ours may call. For the time of this transaction the
+    name is that of a function of our own, which does nothing.
+    """
     try:
-        # The driver switches jit off meanwhile and on again, which a pooler could do on two different servers.
         async with connection.transaction():
+            await connection.execute(f"SET LOCAL search_path = {DRIVER}, pg_catalog")
             for kind in ("json", "jsonb"):
                 await connection.set_type_codec(
                     kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from migrations.control.tables import metadata
 from tenancy.errors import TenancyError
-from tenancy.roles import SET_CONFIG, STRICT, WITHHELD
+from tenancy.roles import APP_SETTINGS, CONTROL_ROLES, RESTING, SET_CONFIG, STRICT, WITHHELD, stored_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import asyncpg
 
 _CONTROL_TABLES = ", ".join(f"'{name}'" for name in metadata.tables)
@@ -24,6 +26,23 @@ _ENTERED = """
     FROM pg_auth_members m
     WHERE m.member = session_user::regrole AND pg_get_userbyid(m.roleid) ~ '^w_[a-z0-9]+$'
 """
+
+_CALLERS = ", ".join(f"'{role}'" for role in CONTROL_ROLES)
+# The last revision of control drops it.
+_IS_CONTRACTED = "to_regprocedure('control.read_password(bigint, bigint)') IS NULL"
+# What a role's sessions begin with, in all databases and then in single ones.
+_SETTINGS_OF = """
+    SELECT r.oid AS role, string_agg(one, ', ' ORDER BY s.setdatabase, one) AS settings
+    FROM pg_roles r
+    LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid
+    LEFT JOIN LATERAL unnest(s.setconfig) AS one ON true
+    GROUP BY r.oid
+"""
+
+
+def _list(settings: Mapping[str, str]) -> str:
+    return ", ".join(stored_settings(settings))
+
 
 # Each query returns one text per weakness that it finds, as seen by the service's own login.
 _CHECKS = (
@@ -58,12 +77,49 @@ _CHECKS = (
                    WHERE has_any_column_privilege(r.oid, to_regclass(name)::oid, 'SELECT, INSERT, UPDATE, REFERENCES')
                        OR has_table_privilege(r.oid, to_regclass(name)::oid, 'DELETE, TRUNCATE, TRIGGER')))
     """,
-    """
+    f"""
     SELECT format('the login %I is a member of %I%s', session_user, r.rolname,
         CASE WHEN m.inherit_option THEN ' and inherits its rights'
              WHEN m.admin_option THEN ' and may grant it' ELSE ', which is no workspace' END)
     FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-    WHERE m.member = session_user::regrole AND (m.inherit_option OR m.admin_option OR r.rolname !~ '^w_[a-z0-9]+$')
+    WHERE m.member = session_user::regrole AND (m.inherit_option OR m.admin_option
+        OR (r.rolname !~ '^w_[a-z0-9]+$' AND r.rolname NOT IN ({_CALLERS})))
+    """,
+    # What the login enters to call functions of control
+    f"""
+    SELECT format('the role %I %s', r.rolname, weakness)
+    FROM pg_roles r
+    CROSS JOIN LATERAL (VALUES
+        (r.rolcanlogin, 'may log in'),
+        (r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication, 'has special powers'),
+        (EXISTS (SELECT FROM pg_auth_members up WHERE up.member = r.oid), 'is a member of another role'),
+        (EXISTS (SELECT FROM pg_shdepend d
+                 WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+                     AND (d.deptype = 'o' OR d.classid NOT IN ('pg_proc'::regclass, 'pg_namespace'::regclass))),
+            'may do more than call functions')
+    ) AS found (present, weakness)
+    WHERE r.rolname IN ({_CALLERS}) AND present
+    """,
+    # While the release before serves, the login still calls what that calls.
+    f"""
+    SELECT DISTINCT format('the login %I may call %s by itself', session_user,
+        CASE WHEN p.pronamespace = 'pg_catalog'::regnamespace THEN p.proname ELSE 'functions of control' END)
+    FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) AS acl
+    WHERE acl.grantee = session_user::regrole AND (p.oid = to_regprocedure('{SET_CONFIG}')
+            OR (p.pronamespace = to_regnamespace('control') AND p.proname <> 'confirm_key'))
+        AND {_IS_CONTRACTED}
+    """,
+    f"""
+    SELECT format('the login %I does not rest as it should: its settings are %s', session_user, found.settings)
+    FROM ({_SETTINGS_OF}) AS found
+    WHERE found.role = session_user::regrole AND found.settings IS DISTINCT FROM '{_list(APP_SETTINGS)}'
+        AND {_IS_CONTRACTED}
+    """,
+    f"""
+    SELECT format('the workspace role %I does not rest as it should: its settings are %s', e.rolname, found.settings)
+    FROM ({_ENTERED}) AS e JOIN ({_SETTINGS_OF}) AS found ON found.role = e.oid
+    WHERE found.settings IS DISTINCT FROM '{_list(RESTING)}'
+    LIMIT 10
     """,
     # What nobody may do in a workspace; where everybody may, no single role is named.
     f"""
@@ -134,6 +190,11 @@ _CHECKS = (
 async def weaknesses(connection: asyncpg.Connection) -> list[str]:
     """Return what is weaker in the database than the service relies on; *connection* is the service's own login."""
     return [row[0] for check in _CHECKS for row in await connection.fetch(check)]
+
+
+async def is_held(connection: asyncpg.Connection) -> bool:
+    """Return whether the login still has the rights of the release before, until a migration finds that gone."""
+    return not await connection.fetchval(f"SELECT {_IS_CONTRACTED}")
 
 
 async def require_isolation(connection: asyncpg.Connection) -> None:

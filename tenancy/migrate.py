@@ -10,6 +10,7 @@ import asyncio
 import re
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -18,8 +19,8 @@ from migrations.trees import Tree, head, known, statements
 from tenancy.citus import Sharding
 from tenancy.errors import TenancyError, first_line
 from tenancy.provision import privileges
-from tenancy.release import compatible_from
-from tenancy.roles import CONTROL, OWNER, prepare_database
+from tenancy.release import compatible_from, newest_for, serving_releases
+from tenancy.roles import CONTROL, OWNER, prepare_database, rest_login, rest_workspaces
 from tenancy.rollout import Behind, Report, in_stages, roll_out
 from tenancy.search import add_search_indexes, prepare_search
 from tenancy.strict import open_logins
@@ -43,8 +44,11 @@ class Plan:
     """What a migration would do: statements of the control schema, and *stages* of workspaces.
 
     *skipped* are those that it would leave, with the reason; *since* has the statements by the revision of departure.
+    *revision* is where the workspaces would be brought, which *is_held* back while an older release is connected.
     """
 
+    revision: str
+    is_held: bool
     control: tuple[str, ...]
     stages: list[Stage]
     skipped: dict[str, str]
@@ -66,6 +70,9 @@ async def migrate(
 ) -> Report:
     """Bring everything to this release's schema, and return what was done; run again, it changes nothing.
 
+    What a release before would not go on with is left while one is connected, and the report says so: run it once more
+    when that has gone.
+
     The workspaces are moved over so many connections, which *connecting* makes; without it, all is done on *admin*.
     Those with the slugs of *canary* go first, and with *only_failed* none but those whose last try failed. With
     *strict*, the workspaces' roles can log in afterwards.
@@ -75,14 +82,19 @@ async def migrate(
     async with _alone(admin, wait_seconds):
         await prepare_database(admin, app_password=app_password, sharding=sharding)
         await prepare_search(admin)
-        await _migrate_control(admin)
+        releases = await serving_releases(admin)
+        await _migrate_control(admin, newest_for(Tree.CONTROL, releases))
+        if await _revision(admin, "control") == head(Tree.CONTROL):
+            await rest_login(admin)
+        await rest_workspaces(admin)
         if strict is not None:
             rows = await admin.fetch("SELECT schema_name FROM control.workspaces ORDER BY slug")
             await open_logins(admin, strict, [row["schema_name"] for row in rows])
-        stages, skipped = await _stages(admin, canary=canary, only_failed=only_failed)
+        target = newest_for(Tree.WORKSPACE, releases)
+        stages, skipped = await _stages(admin, target, canary=canary, only_failed=only_failed)
         report = await roll_out(
             stages,
-            _move,
+            partial(_move, target=target),
             connecting=connecting or (lambda: nullcontext(admin)),
             connections=connections if connecting else 1,
             tell=tell,
@@ -91,19 +103,27 @@ async def migrate(
         await add_search_indexes(admin)
         if stages:
             # Committed as usual, after those of the workspaces: what they did not wait for is on the disk with it.
-            await _note(admin, report)
+            await _note(admin, report, target)
+        report.revision = target
+        report.is_held = target != head(Tree.WORKSPACE) or await _revision(admin, "control") != head(Tree.CONTROL)
     return report
 
 
 async def plan(admin: asyncpg.Connection, *, canary: Collection[str] = (), only_failed: bool = False) -> Plan:
     """Return what `migrate` would do; nothing is changed."""
     current = await _revision(admin, "control")
-    control = () if current == head(Tree.CONTROL) else statements(Tree.CONTROL, current)
+    releases = await serving_releases(admin)
+    until = newest_for(Tree.CONTROL, releases)
+    is_there = current is not None and current in known(Tree.CONTROL, since=until)
+    control = () if is_there else statements(Tree.CONTROL, current, until)
+    target = newest_for(Tree.WORKSPACE, releases)
+    is_held = (until, target) != (head(Tree.CONTROL), head(Tree.WORKSPACE))
     if current is None:
-        return Plan(control, [], {}, {})
-    stages, skipped = await _stages(admin, canary=canary, only_failed=only_failed)
+        return Plan(target, is_held, control, [], {}, {})
+    stages, skipped = await _stages(admin, target, canary=canary, only_failed=only_failed)
     since = {one.schema_version for stage in stages for one in stage.workspaces}
-    return Plan(control, stages, skipped, {revision: statements(Tree.WORKSPACE, revision) for revision in since})
+    by_departure = {revision: statements(Tree.WORKSPACE, revision, target) for revision in since}
+    return Plan(target, is_held, control, stages, skipped, by_departure)
 
 
 @asynccontextmanager
@@ -132,25 +152,25 @@ async def _alone(admin: asyncpg.Connection, wait_seconds: int) -> AsyncIterator[
             await admin.execute(f"SELECT pg_advisory_unlock(hashtext('{_LOCK}'))")
 
 
-async def _migrate_control(admin: asyncpg.Connection) -> None:
+async def _migrate_control(admin: asyncpg.Connection, target: str) -> None:
     for pause in _CONTROL_PAUSES:
         await asyncio.sleep(pause)
         with suppress(asyncpg.LockNotAvailableError):
-            await _try_to_migrate_control(admin)
+            await _try_to_migrate_control(admin, target)
             return
     raise TenancyError("The control schema is in use by a long transaction: run migrate again when that has ended.")
 
 
-async def _try_to_migrate_control(admin: asyncpg.Connection) -> None:
+async def _try_to_migrate_control(admin: asyncpg.Connection, target: str) -> None:
     async with admin.transaction():
         current = await _revision(admin, "control")
         _check_known(Tree.CONTROL, current, "The control schema")
-        if current == head(Tree.CONTROL):
+        if current is not None and current in known(Tree.CONTROL, since=target):
             return
         # Every request looks its key up here, and waits behind a migration that waits.
         await admin.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         await admin.execute(f"SET LOCAL ROLE {CONTROL}")
-        for statement in statements(Tree.CONTROL, current):
+        for statement in statements(Tree.CONTROL, current, target):
             await admin.execute(statement)
         await admin.execute("RESET ROLE")
 
@@ -164,7 +184,7 @@ async def _revision(admin: asyncpg.Connection, schema: str) -> str | None:
 
 
 async def _stages(
-    admin: asyncpg.Connection, *, canary: Collection[str], only_failed: bool
+    admin: asyncpg.Connection, target: str, *, canary: Collection[str], only_failed: bool
 ) -> tuple[list[Stage], dict[str, str]]:
     """Return the workspaces that are to be moved, in stages, and why others that are not here yet are not."""
     known_slugs = await admin.fetch("SELECT slug FROM control.workspaces WHERE slug = ANY ($1::text[])", list(canary))
@@ -174,9 +194,9 @@ async def _stages(
     rows = await admin.fetch(
         """
         SELECT id, slug, schema_name, schema_version, state, to_jsonb(w) ->> 'migration_error' AS migration_error
-        FROM control.workspaces w WHERE schema_version <> $1 ORDER BY id
+        FROM control.workspaces w WHERE schema_version <> ALL ($1::text[]) ORDER BY id
         """,
-        head(Tree.WORKSPACE),
+        list(known(Tree.WORKSPACE, since=target)),
     )
     behind, skipped = [], {}
     for row in rows:
@@ -194,11 +214,11 @@ async def _stages(
     return in_stages(behind, canary), skipped
 
 
-async def _move(admin: asyncpg.Connection, workspace: Behind) -> None:
-    """Move one workspace in one transaction, and keep in the control schema why that failed."""
+async def _move(admin: asyncpg.Connection, workspace: Behind, *, target: str) -> None:
+    """Move one workspace to *target* in one transaction, and keep in the control schema why that failed."""
     try:
         async with admin.transaction():
-            await _move_within(admin, workspace)
+            await _move_within(admin, workspace, target)
     except asyncpg.PostgresError as error:
         if not admin.is_closed():
             await admin.execute(
@@ -209,7 +229,7 @@ async def _move(admin: asyncpg.Connection, workspace: Behind) -> None:
         raise
 
 
-async def _move_within(admin: asyncpg.Connection, workspace: Behind) -> None:
+async def _move_within(admin: asyncpg.Connection, workspace: Behind, target: str) -> None:
     # Few messages, since with thousands of workspaces they are what takes the time; but each DDL statement has its own.
     # Nor does each commit wait for the disk: what a crash takes back of a workspace is all of its migration.
     await admin.execute(
@@ -219,9 +239,10 @@ async def _move_within(admin: asyncpg.Connection, workspace: Behind) -> None:
     # The schema's own row is the truth.
     current = await admin.fetchval("SELECT version_num FROM alembic_version FOR UPDATE")
     _check_known(Tree.WORKSPACE, current, f"Workspace {workspace.slug}")
-    target = head(Tree.WORKSPACE)
+    if current in known(Tree.WORKSPACE, since=target):
+        target = current
     # The last of them is Alembic's UPDATE of that row.
-    *moving, last = ("SELECT",) if current == target else statements(Tree.WORKSPACE, current)
+    *moving, last = ("SELECT",) if current == target else statements(Tree.WORKSPACE, current, target)
     for statement in moving:
         await admin.execute(statement)
     if any(map(_MAKES_OBJECTS.match, moving)):
@@ -233,11 +254,11 @@ async def _move_within(admin: asyncpg.Connection, workspace: Behind) -> None:
     )
 
 
-async def _note(admin: asyncpg.Connection, report: Report) -> None:
+async def _note(admin: asyncpg.Connection, report: Report, target: str) -> None:
     await admin.execute(
         "INSERT INTO control.operations (operation, details) VALUES ('migrate', $1)",
         {
-            "revision": head(Tree.WORKSPACE),
+            "revision": target,
             "done": report.done,
             "failed": len(report.failed),
             "seconds": round(report.seconds, 3),

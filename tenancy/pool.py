@@ -24,7 +24,6 @@ import asyncpg
 
 from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
-from tenancy.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -55,16 +54,12 @@ class Lent:
     workspace: str | None = None
     requests: int = 0
     met: set[str] = field(default_factory=set)
-    pipeline: Pipeline = field(init=False)
+    #: Whether nothing is under way on it: only then it is lent again.
+    is_settled: bool = True
 
-    def __post_init__(self) -> None:
-        self.pipeline = Pipeline(self.connection)
-
-    @property
-    def is_in_transaction(self) -> bool:
-        """Whether whoever had it has left a transaction open."""
-        # The driver has not heard of an end that it did not send.
-        return self.connection.is_in_transaction() and not self.pipeline.ends
+    def settle(self) -> None:
+        """Say that the last statement was answered, by which its transaction has ended."""
+        self.is_settled = not self.connection.is_closed() and not self.connection.is_in_transaction()
 
     def enter(self, workspace: str) -> None:
         """Count a request of the workspace."""
@@ -133,14 +128,8 @@ class Pool:
         self._closed = False
 
     @asynccontextmanager
-    async def connection(self, workspace: str | None = None) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection as lend() does."""
-        async with self.lend(workspace) as lent:
-            yield lent.connection
-
-    @asynccontextmanager
     async def lend(self, workspace: str | None = None) -> AsyncIterator[Lent]:
-        """Lend a connection, by preference one that *workspace* has had.
+        """Lend a connection, by preference one that *workspace* has had. It is closed unless it comes back settled.
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
@@ -154,6 +143,9 @@ class Pool:
                 if workspace is not None:
                     lent.enter(workspace)
                 lent.requests += 1
+                # Whatever happens from here on, a cancellation in the middle of a statement say, only its borrower can
+                # tell that the connection is as it was.
+                lent.is_settled = False
                 try:
                     yield lent
                 finally:
@@ -309,7 +301,7 @@ class Pool:
 
     def _take_back(self, lent: Lent) -> None:
         is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
-        if lent.connection.is_closed() or self._closed or is_due or lent.is_in_transaction:
+        if lent.connection.is_closed() or self._closed or is_due or not lent.is_settled:
             self._end(lent)
         elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
             waiting.set_result(lent)

@@ -24,12 +24,13 @@ from tenancy.posture_queries import (
     FIXED,
     MEMBERSHIPS,
     MIGRATE,
+    PASSWORDS,
     ROLES,
     SUPERUSERS,
     WITHHELD_FUNCTIONS,
 )
 from tenancy.provision import privileges
-from tenancy.roles import APP
+from tenancy.roles import APP, GATE, ISSUER
 from tenancy.search import describe_search
 
 if TYPE_CHECKING:
@@ -37,20 +38,27 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from tenancy.strict import StrictLogins
+
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
-#: All that the service's login may call, and the only functions that run with another's rights.
-CONTROL_FUNCTIONS = (
-    *("authenticate(bytea)", "authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
-    *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)", "read_password(bigint, bigint)"),
-    *("replace_password(bigint, bigint, text, text, text)", "list_own_keys(bigint, bigint, text)"),
-    "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
-    *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
-    *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
-    "revoke_user_key(bigint, bigint, text, bigint, bigint)",
-    "set_user_active(bigint, bigint, text, bigint, boolean)",
-    "confirm_key(bigint, bigint, text, text, text)",
-)
+#: The only functions that run with another's rights, by the role that may call them.
+CONTROL_FUNCTIONS = {
+    APP: ("confirm_key(bigint, bigint, text, text, text)",),
+    GATE: (
+        *("authenticate_key(bytea)", "touch_key(bigint)", "find_workspace(text, bigint, text)"),
+        *("admit_sign_in(bigint, bytea)", "forget_sign_ins(bigint, bytea)"),
+        *("password_salt(bigint, bigint)", "prove_password(bigint, bigint, text)"),
+        *("change_password(bigint, bigint, text, text, text)", "holds_link(bigint, bigint, text, bytea)"),
+        *("use_link(bigint, bigint, text, bytea, text, text)", "list_own_keys(bigint, bigint, text)"),
+        "create_own_key(bigint, bigint, text, text, text, bytea, timestamp with time zone)",
+        *("revoke_own_key(bigint, bigint, text, bigint)", "name_keys(bigint, bigint, text, bigint[])"),
+        *("look_at_users(bigint, bigint, text, bigint[])", "list_user_keys(bigint, bigint, text, bigint)"),
+        "revoke_user_key(bigint, bigint, text, bigint, bigint)",
+        "set_user_active(bigint, bigint, text, bigint, boolean)",
+    ),
+    ISSUER: ("issue_link(bigint, bigint, text, bytea)",),
+}
 _SETTINGS = (
     *("server_version", "ssl", "password_encryption", "log_statement", "log_parameter_max_length"),
     *("max_connections", "max_locks_per_transaction", "recovery_init_sync_method", "jit", "random_page_cost"),
@@ -93,10 +101,13 @@ class Posture:
         return self.workspaces - len({slug for finding in self.findings for slug in finding.workspaces})
 
 
-async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None = None) -> Posture:
+async def look(
+    admin: asyncpg.Connection, *, service: asyncpg.Connection | None = None, strict: StrictLogins | None = None
+) -> Posture:
     """Return the posture of *admin*'s database, in which nothing is changed; raise TenancyError if it cannot be seen.
 
-    With *service*, a connection of the service's own, the guard looks through that one.
+    With *service*, a connection of the service's own, the guard looks through that one. With *strict*, passwords of
+    workspaces' roles that are not derived from its secret are found too.
     """
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         raise TenancyError("Only a superuser sees all of it: give DATABASE_URL a superuser's name.")
@@ -106,7 +117,7 @@ async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None 
         list(FIXED),
     )
     if made:
-        findings = [*await _findings(admin)]
+        findings = await _behind(admin) or [*await _findings(admin), *await _foreign_passwords(admin, strict)]
         if service is None:
             async with _as_login(admin) as login:
                 refusals = await weaknesses(login)
@@ -159,6 +170,27 @@ async def _rows(admin: asyncpg.Connection, query: str) -> list[dict[str, Any]]:
     return [dict(row) for row in await admin.fetch(query)]
 
 
+async def _behind(admin: asyncpg.Connection) -> list[Finding]:
+    """Return that control is at another revision: what is right there is not what this release would make."""
+    revision = await admin.fetchval("SELECT version_num FROM control.alembic_version")
+    if revision == head(Tree.CONTROL):
+        return []
+    what = f"the control schema is at revision {revision}, this release at {head(Tree.CONTROL)}"
+    return [Finding(what=what, mend=(MIGRATE,))]
+
+
+async def _foreign_passwords(admin: asyncpg.Connection, strict: StrictLogins | None) -> list[Finding]:
+    """Return which roles somebody without the secret could log in as: a role may change its own password."""
+    if strict is None:
+        return []
+    rows = await admin.fetch(PASSWORDS)
+    found = [row for row in rows if row["rolpassword"] != strict.verifier(row["rolname"])]
+    if not found:
+        return []
+    what = "its role has a password that is not derived from the strict secret"
+    return [Finding(what=what, mend=(MIGRATE,), workspaces=tuple(row["slug"] for row in found))]
+
+
 async def _findings(admin: asyncpg.Connection) -> list[Finding]:
     expected = [*_expected_control(), *_expected_workspace()]
     columns: list[list[Any]] = [list(column) for column in zip(*expected, strict=True)]
@@ -182,8 +214,8 @@ def _grouped(rows: Iterable[tuple[str, str, str | None]]) -> list[Finding]:
     ]
 
 
-#: tree, kind, name, and what the tree's role may do with it
-_Object = tuple[str, str, str, str]
+#: tree, kind, name, what a role may do with it, and the role: none is the workspace's
+_Object = tuple[str, str, str, str, str]
 
 
 def _expected_workspace() -> list[_Object]:
@@ -197,15 +229,19 @@ def _expected_workspace() -> list[_Object]:
         kind = grant["kind"] or "TABLE"
         for name in _NAME.findall(grant["names"]):
             found[kind, "" if kind == "SCHEMA" else name] = grant["what"]
-    return [("workspace", kind, name, what) for (kind, name), what in found.items()]
+    return [("workspace", kind, name, what, "") for (kind, name), what in found.items()]
 
 
 def _expected_control() -> list[_Object]:
     tables = migrations.control.tables.metadata.sorted_tables
     numbered = [f"{table.name}_{column.name}_seq" for table in tables for column in table.c if column.identity]
     return [
-        ("control", "SCHEMA", "", "USAGE"),
-        *(("control", "TABLE", name, "") for name in ("alembic_version", *(table.name for table in tables))),
-        *(("control", "SEQUENCE", name, "") for name in numbered),
-        *(("control", "FUNCTION", name, "EXECUTE") for name in CONTROL_FUNCTIONS),
+        *(("control", "SCHEMA", "", "USAGE", role) for role in CONTROL_FUNCTIONS),
+        *(("control", "TABLE", name, "", "") for name in ("alembic_version", *(table.name for table in tables))),
+        *(("control", "SEQUENCE", name, "", "") for name in numbered),
+        *(
+            ("control", "FUNCTION", name, "EXECUTE", role)
+            for role, names in CONTROL_FUNCTIONS.items()
+            for name in names
+        ),
     ]

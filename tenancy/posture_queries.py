@@ -7,14 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenancy.roles import APP, CONTROL, MONITOR, OWNER, SET_CONFIG, STRICT, WITHHELD
+from tenancy.roles import (
+    APP,
+    APP_SETTINGS,
+    CONTROL,
+    CONTROL_ROLES,
+    DRIVER,
+    MONITOR,
+    OWNER,
+    RESTING,
+    SET_CONFIG,
+    STRICT,
+    WITHHELD,
+    stored_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MIGRATE = "testorchestrator migrate"
 RESTORE = "restore the workspace from a backup"
-FIXED = (APP, OWNER, CONTROL, STRICT)
+FIXED = (APP, OWNER, CONTROL, *CONTROL_ROLES, STRICT)
 
 
 def _list(names: Sequence[str]) -> str:
@@ -83,6 +96,14 @@ WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
 GROUP BY p.oid ORDER BY 1
 """
 
+PASSWORDS = f"""
+SELECT r.rolname::text, r.rolpassword, w.slug
+FROM control.workspaces w JOIN pg_authid r ON r.rolname = w.schema_name
+WHERE r.rolcanlogin AND EXISTS (
+    SELECT FROM pg_auth_members m WHERE m.member = r.oid AND m.roleid = to_regrole('{STRICT}'))
+ORDER BY w.slug
+"""
+
 EXTENSIONS = "SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname"
 
 SUPERUSERS = """
@@ -133,7 +154,8 @@ COMPARISONS = (
     JOIN pg_roles grantor ON grantor.oid = a.grantor
     LEFT JOIN ours granted ON granted.oid = a.roleid
     CROSS JOIN LATERAL (
-        SELECT role.rolname {_IS_WORKSPACE} AND member.rolname = '{APP}' AS expected,
+        SELECT (role.rolname {_IS_WORKSPACE} OR role.rolname IN ({_list(CONTROL_ROLES)})) AND member.rolname = '{APP}'
+                AS expected,
             role.rolname = '{STRICT}' AND member.rolname {_IS_WORKSPACE} AND NOT a.set_option AND NOT a.admin_option
                 AS in_strict_mode,
             coalesce(granted.who, format('the role %I', role.rolname)) AS whom
@@ -195,8 +217,7 @@ COMPARISONS = (
             WHERE s.oid = coalesce(c.relnamespace, p.pronamespace, t.typnamespace,
                 CASE d.classid WHEN 'pg_namespace'::regclass THEN d.objid END))
         AND (o.rolname, d.classid, d.objid) NOT IN (VALUES
-            ('{APP}'::name, 'pg_proc'::regclass, to_regprocedure('{SET_CONFIG}')::oid),
-            ('{OWNER}', 'pg_proc', to_regprocedure('{SET_CONFIG}')),
+            ('{OWNER}'::name, 'pg_proc'::regclass, to_regprocedure('{SET_CONFIG}')::oid),
             ('{OWNER}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')),
             ('{CONTROL}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')))
     GROUP BY o.who, o.rolname, o.slug, d.classid, d.objid
@@ -223,7 +244,7 @@ COMPARISONS = (
             ELSE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', n.nspname) END AS mend, NULL AS slug
     FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) AS acl
     WHERE acl.grantee = 0 AND n.oid NOT IN (SELECT oid FROM spaces)
-        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema', '{DRIVER}')
     UNION ALL
     SELECT format('everybody may run blocks in the language %I', l.lanname),
         CASE l.lanname WHEN 'plpgsql' THEN '{MIGRATE}'
@@ -268,6 +289,28 @@ COMPARISONS = (
         AND NOT EXISTS (SELECT FROM aclexplode(p.initprivs) AS at_first
                         WHERE at_first.grantee = 0 AND at_first.privilege_type = acl.privilege_type)
     """,
+    # What the sessions of a role begin with. In strict mode a workspace's role may change its own.
+    f"""
+    WITH {_OURS},
+    wanted AS (
+        SELECT o.*, CASE WHEN o.rolname = '{APP}' THEN ARRAY[{_list(stored_settings(APP_SETTINGS))}]
+            WHEN o.rolname {_IS_WORKSPACE} THEN ARRAY[{_list(stored_settings(RESTING))}] ELSE '{{}}'::text[]
+            END AS settings
+        FROM ours o WHERE o.slug IS NOT NULL OR o.rolname IN ({_list(FIXED)})
+    ),
+    found AS (
+        SELECT w.oid, coalesce(array_agg(one ORDER BY one) FILTER (WHERE one IS NOT NULL), '{{}}') AS settings,
+            coalesce(bool_or(s.setdatabase <> 0), false) AS is_elsewhere
+        FROM wanted w LEFT JOIN pg_db_role_setting s ON s.setrole = w.oid LEFT JOIN unnest(s.setconfig) AS one ON true
+        GROUP BY w.oid
+    )
+    SELECT format('%s does not rest as it should: its settings are %s', w.who, array_to_string(f.settings, ', '))
+            AS what,
+        '{MIGRATE}' AS mend, w.slug
+    FROM wanted w JOIN found f ON f.oid = w.oid
+    WHERE f.settings <> w.settings OR f.is_elsewhere
+    ORDER BY w.rolname
+    """,
     f"""
     SELECT found.what, found.mend, w.slug
     FROM control.workspaces w
@@ -286,11 +329,12 @@ COMPARISONS = (
 )
 
 # Every object of every workspace and of control with its owner and the grants on it, against what they should be.
-# $1: the revision of this release; $2 to $5: the objects (tree, kind, name, privileges).
+# $1: the revision of this release; $2 to $6: what is expected (tree, kind, name, privileges, grantee; no grantee is the
+# workspace's role).
 DRIFT = f"""
 WITH expected AS (
-    SELECT e.tree, e.kind, e.name, string_to_array(nullif(e.privileges, ''), ', ') AS privileges
-    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS e (tree, kind, name, privileges)
+    SELECT e.tree, e.kind, e.name, string_to_array(nullif(e.privileges, ''), ', ') AS privileges, e.grantee
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS e (tree, kind, name, privileges, grantee)
 ),
 space AS MATERIALIZED (
     SELECT 'workspace' AS tree, w.slug, n.oid, n.nspname, n.nspowner, n.nspacl,
@@ -322,15 +366,27 @@ present AS MATERIALIZED (
     FROM pg_type t WHERE t.typtype IN ('d', 'e', 'r') AND t.typnamespace IN (SELECT oid FROM space)
 ),
 known AS (
-    SELECT s.*, e.kind, e.name, e.privileges, p.owner AS present_owner, p.items, p.space IS NOT NULL AS is_present,
+    SELECT s.*, e.kind, e.name, p.owner AS present_owner, p.items, p.space IS NOT NULL AS is_present,
         format('%s %s', e.kind, format('%I', s.nspname)
             || CASE WHEN e.name = '' THEN '' ELSE '.' || e.name END) AS in_sql,
         CASE WHEN e.name = '' THEN 'the schema' ELSE e.name END AS called
-    FROM space s JOIN expected e ON e.tree = s.tree
+    FROM space s JOIN (SELECT DISTINCT tree, kind, name FROM expected) AS e ON e.tree = s.tree
     LEFT JOIN present p ON p.space = s.oid AND p.kind = e.kind AND p.name = e.name
 ),
+wanted AS (
+    SELECT s.oid AS space, e.kind, e.name, coalesce(to_regrole(nullif(e.grantee, ''))::oid, s.role) AS grantee,
+        privilege
+    FROM space s JOIN expected e ON e.tree = s.tree CROSS JOIN LATERAL unnest(e.privileges) AS privilege
+),
 granted AS (
-    SELECT k.oid AS space, k.kind, k.name, acl.grantee, acl.privilege_type, acl.is_grantable, ''::text AS of_column
+    SELECT k.oid AS space, k.kind, k.name, acl.grantee, acl.privilege_type, acl.is_grantable,
+        CASE acl.grantee WHEN 0 THEN 'everybody' WHEN k.role THEN k.who
+            ELSE format('the role %I', acl.grantee::regrole) END AS who,
+        EXISTS (
+            SELECT FROM wanted w
+            WHERE w.space = k.oid AND w.kind = k.kind AND w.name = k.name AND w.grantee = acl.grantee
+                AND w.privilege = acl.privilege_type
+        ) AS is_wanted
     FROM known k CROSS JOIN LATERAL aclexplode(k.items) AS acl
     WHERE acl.grantee <> k.present_owner
 ),
@@ -350,7 +406,11 @@ FROM known k WHERE NOT k.is_present
 UNION ALL
 SELECT format('%s is owned by %I', k.called, k.present_owner::regrole),
     format('ALTER %s OWNER TO %I', k.in_sql, k.owner::regrole), k.slug
-FROM known k WHERE k.present_owner <> k.owner
+FROM known k
+-- That of a column goes with its table.
+WHERE k.present_owner <> k.owner AND NOT (k.kind = 'SEQUENCE' AND EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = to_regclass(substr(k.in_sql, 10))
+        AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0))
 UNION ALL
 SELECT format('there is a %s that no release made: %s', lower(p.kind), p.name),
     format('DROP %s %I.%s', p.kind, s.nspname,
@@ -362,19 +422,18 @@ WHERE NOT EXISTS (SELECT FROM expected e WHERE e.tree = s.tree AND e.kind = p.ki
         WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
             AND d.objid = to_regclass(format('%I.%I', s.nspname, p.name))))
 UNION ALL
-SELECT format('%s has %s on %s', CASE g.grantee WHEN 0 THEN 'everybody' WHEN k.role THEN k.who
-            ELSE format('the role %I', g.grantee::regrole) END, g.privilege_type, k.called),
+SELECT format('%s has %s on %s', g.who, g.privilege_type, k.called),
     format('REVOKE %s ON %s FROM %s', g.privilege_type, k.in_sql,
         CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END), k.slug
 FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
-WHERE NOT (g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}')))
+WHERE NOT g.is_wanted
     AND NOT (k.tree = 'control' AND k.kind = 'SCHEMA' AND g.privilege_type = 'USAGE' AND NOT g.is_grantable
         AND g.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
-SELECT format('%s may grant %s on %s to others', k.who, g.privilege_type, k.called),
+SELECT format('%s may grant %s on %s to others', g.who, g.privilege_type, k.called),
     format('REVOKE GRANT OPTION FOR %s ON %s FROM %s', g.privilege_type, k.in_sql, g.grantee::regrole), k.slug
 FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
-WHERE g.is_grantable AND g.grantee = k.role AND g.privilege_type = ANY (coalesce(k.privileges, '{{}}'))
+WHERE g.is_grantable AND g.is_wanted
 UNION ALL
 SELECT format('%s has %s on the column %I of %I', CASE c.grantee WHEN 0 THEN 'everybody' WHEN s.role THEN s.who
             ELSE format('the role %I', c.grantee::regrole) END, c.privilege_type, c.attname, c.relname),
@@ -384,11 +443,13 @@ FROM columns c JOIN space s ON s.oid = c.space
 WHERE NOT (s.tree = 'control' AND c.relname = 'workspaces' AND c.attname IN ('state', 'schema_version')
     AND c.privilege_type = 'SELECT' AND c.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
 UNION ALL
-SELECT format('%s lacks %s on %s', k.who, needed, k.called),
-    format('GRANT %s ON %s TO %s', needed, k.in_sql, k.role::regrole), k.slug
-FROM known k CROSS JOIN LATERAL unnest(k.privileges) AS needed
+SELECT format('%s lacks %s on %s', CASE w.grantee WHEN k.role THEN k.who
+            ELSE format('the role %I', w.grantee::regrole) END, w.privilege, k.called),
+    format('GRANT %s ON %s TO %s', w.privilege, k.in_sql, w.grantee::regrole), k.slug
+FROM wanted w JOIN known k ON k.oid = w.space AND k.kind = w.kind AND k.name = w.name
 WHERE k.is_present AND NOT EXISTS (
     SELECT FROM granted g
-    WHERE g.space = k.oid AND g.kind = k.kind AND g.name = k.name AND g.grantee = k.role AND g.privilege_type = needed)
+    WHERE g.space = k.oid AND g.kind = k.kind AND g.name = k.name AND g.grantee = w.grantee
+        AND g.privilege_type = w.privilege)
 ORDER BY slug NULLS FIRST
 """

@@ -15,7 +15,7 @@ from tenancy.catalog import Workspace, check_line, check_slug, note_operation
 from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
 from tenancy.release import compatible_from
-from tenancy.roles import APP, OWNER
+from tenancy.roles import APP, OWNER, resting
 from tenancy.search import add_search_index
 from tenancy.session import as_workspace
 
@@ -71,6 +71,8 @@ async def make_schema(
     workspace = await _register(admin, slug=slug, name=name, schema_name=schema_name)
     is_sharded = await is_sharding(admin, sharding)
     await admin.execute(f"CREATE ROLE {schema_name} {'LOGIN' if is_sharded else 'NOLOGIN'}")
+    for statement in resting(schema_name):
+        await admin.execute(statement)
     await admin.execute(f"GRANT {schema_name} TO {APP} WITH INHERIT FALSE, SET TRUE")
     if is_sharded:
         await admin.execute("SET LOCAL citus.enable_schema_based_sharding = on")

@@ -10,13 +10,17 @@ The control schema mirrors the first for each workspace, so that a release learn
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrations.trees import Tree, declared, head, known
+from migrations.trees import Tree, declared, head, known, ordered
 from tenancy.errors import TenancyError
+from tenancy.roles import APP
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import asyncpg
 
 
@@ -47,11 +51,52 @@ def compatible_from(revision: str) -> str:
     return declared(revision, "compatible_from")
 
 
+#: The first release, which all others go on with.
+FIRST = "0001"
+#: What stands before the name of its release in the application_name of each of its connections.
+APPLICATION = "testorchestrator "
+
+
+@functools.cache
+def application_name() -> str:
+    """Return the application_name of this release's connections: a migration sees by it which releases serve."""
+    return APPLICATION + head(Tree.WORKSPACE)
+
+
+def newest_for(tree: Tree, releases: Collection[str | None]) -> str:
+    """Return the newest revision of *tree* that goes on with all *releases*, None being one that does not say which.
+
+    Every release goes on with what is of before its time: only what it does not know can keep it out.
+    """
+    newest = ""
+    for revision in ordered(tree):
+        oldest = declared(revision, "compatible_from", tree)
+        cut_off = known(Tree.WORKSPACE) - known(Tree.WORKSPACE, since=oldest)
+        if any(release in cut_off or (release is None and oldest != FIRST) for release in releases):
+            break
+        newest = revision
+    return newest
+
+
+async def serving_releases(admin: asyncpg.Connection) -> set[str | None]:
+    """Return which releases are connected to this database as the service; None is one that does not say which."""
+    rows = await admin.fetch(
+        """
+        SELECT DISTINCT CASE WHEN starts_with(application_name, $2) THEN substr(application_name, length($2) + 1) END
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND (usename = $1 OR usename ~ '^w_[a-z0-9]+$')
+        """,
+        APP,
+        APPLICATION,
+    )
+    return {row[0] for row in rows}
+
+
 async def require_control(connection: asyncpg.Connection) -> None:
     """Raise TenancyError unless the control schema has what this release asks of it; any login may ask."""
     # The login may not read the revision, so the newest of the functions that it calls has to speak for it.
     if not await connection.fetchval(
-        "SELECT to_regprocedure('control.confirm_key(bigint,bigint,text,text,text)') IS NOT NULL"
+        "SELECT to_regprocedure('control.use_link(bigint,bigint,text,bytea,text,text)') IS NOT NULL"
     ):
         raise TenancyError(
             "The database is not at this release's schema (the control schema is older). Run: testorchestrator migrate"

@@ -2,6 +2,9 @@
 
 * `testorchestrator_app`: the service's login. Rightless: it may call control's functions, and enter workspaces.
 * `testorchestrator_owner`: owns every workspace's schema and tables, and runs their DDL.
+* `testorchestrator_gate`: looks keys up and serves pages. The login enters it for a transaction, to call functions of
+  control; it is in no workspace.
+* `testorchestrator_issuer`: issues the links by which somebody sets a password, and may not use them.
 * `testorchestrator_control`: owns the control schema, and has no way into a workspace.
 
 See ARCHITECTURE.md, "Isolation", for what each revoke closes.
@@ -15,22 +18,30 @@ import hmac
 import secrets
 import stringprep
 import unicodedata
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 APP = "testorchestrator_app"
 OWNER = "testorchestrator_owner"
 CONTROL = "testorchestrator_control"
+GATE = "testorchestrator_gate"
+ISSUER = "testorchestrator_issuer"
+#: What the login enters to call functions of the control schema.
+CONTROL_ROLES = (GATE, ISSUER)
 #: In strict mode workspaces' roles are members of it: it may connect, and nothing else. Rights of its own on the
 #: database for each of them would make a list that every connection has to read.
 STRICT = "testorchestrator_strict"
 #: Where an operator has made it, the login of the exporter: it may count workspaces, see docs/operations.md.
 MONITOR = "testorchestrator_monitor"
 
-_CREATE = {APP: "LOGIN", OWNER: "NOLOGIN", CONTROL: "NOLOGIN", STRICT: "NOLOGIN"}
+_CREATE = {APP: "LOGIN"} | dict.fromkeys((OWNER, CONTROL, *CONTROL_ROLES, STRICT), "NOLOGIN")
 _RIGHTLESS = "NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 SET_CONFIG = "pg_catalog.set_config(text, text, boolean)"
@@ -41,7 +52,26 @@ WITHHELD = (
     "pg_catalog.lo_create(oid)",
     "pg_catalog.lo_from_bytea(oid, bytea)",
 )
+#: Where the driver's own set_config is found while it learns types: see connection.py.
+DRIVER = "testorchestrator_driver"
+_DRIVER_SCHEMA = (
+    f"CREATE SCHEMA IF NOT EXISTS {DRIVER}",
+    f"REVOKE ALL ON SCHEMA {DRIVER} FROM PUBLIC",
+    f"GRANT USAGE ON SCHEMA {DRIVER} TO PUBLIC",
+    f"""
+    CREATE OR REPLACE FUNCTION {DRIVER}.set_config(name text, value text, is_local boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT value; END
+    """,
+)
+#: What every role that logs in for workspaces rests in: a query that is in no transaction of ours finds no table, and
+#: writes nothing.
+RESTING = {"default_transaction_read_only": "on", "search_path": ""}
+#: The login's own: also the limits of what it does outside of workspaces, which have theirs.
+APP_SETTINGS = {"statement_timeout": "10s", "lock_timeout": "3s"} | RESTING
+#: How PostgreSQL stores an empty list.
+EMPTY = '""'
 _LOCK_SECONDS = 30
+_BATCH = 200
 
 
 async def prepare_database(
@@ -66,9 +96,8 @@ async def prepare_database(
         if await is_sharding(admin, sharding):
             await admin.execute(f"ALTER ROLE {OWNER} LOGIN")
         await admin.execute(f"ALTER ROLE {APP} {_RIGHTLESS}")
-        # For what it does outside of workspaces, which have limits of their own: look keys up.
-        await admin.execute(f"ALTER ROLE {APP} SET statement_timeout = '10s'")
-        await admin.execute(f"ALTER ROLE {APP} SET lock_timeout = '3s'")
+        for role in CONTROL_ROLES:
+            await admin.execute(f"ALTER ROLE {role} {_RIGHTLESS} NOLOGIN")
         if app_password is not None:
             await admin.execute(f"ALTER ROLE {APP} PASSWORD '{scram_verifier(app_password)}'")
         database = await admin.fetchval("SELECT quote_ident(current_database())")
@@ -77,17 +106,75 @@ async def prepare_database(
             f"GRANT CONNECT ON DATABASE {database} TO {APP}, {STRICT}",
             f"GRANT CREATE ON DATABASE {database} TO {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM PUBLIC",
-            # asyncpg calls it when it meets a new type, which is made to happen before a workspace is entered.
-            f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}, {OWNER}",
+            # asyncpg calls it when it meets a new type, a workspace's owner may do so while it makes one.
+            f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {OWNER}",
             f"REVOKE EXECUTE ON FUNCTION {', '.join(WITHHELD)} FROM PUBLIC",
             "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
             f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}, {CONTROL}",
             f"CREATE SCHEMA IF NOT EXISTS control AUTHORIZATION {CONTROL}",
-            f"GRANT USAGE ON SCHEMA control TO {APP}",
+            # To name the one function that it may call.
+            f"GRANT USAGE ON SCHEMA control TO {', '.join((APP, *CONTROL_ROLES))}",
+            f"GRANT {', '.join(CONTROL_ROLES)} TO {APP} WITH INHERIT FALSE, SET TRUE",
         ):
+            await admin.execute(statement)
+        for statement in _DRIVER_SCHEMA:
             await admin.execute(statement)
         if await admin.fetchval("SELECT to_regnamespace('public') IS NOT NULL"):
             await admin.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+async def rest_login(admin: asyncpg.Connection) -> None:
+    """Take from the service's login what it does not need at rest; the release before needs it."""
+    async with admin.transaction():
+        await admin.execute(f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM {APP}")
+        await _set(admin, APP, APP_SETTINGS)
+
+
+async def rest_workspaces(admin: asyncpg.Connection) -> int:
+    """Let the roles of all workspaces rest as a new one does, and return how many did not.
+
+    In strict mode, where such a role logs in, it may change its own settings, which PostgreSQL does not let us forbid.
+    """
+    rows = await admin.fetch(
+        """
+        SELECT w.schema_name FROM control.workspaces w JOIN pg_authid r ON r.rolname = w.schema_name
+        LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid
+        GROUP BY w.schema_name
+        HAVING count(*) <> 1 OR bool_or(s.setdatabase IS DISTINCT FROM 0)
+            OR bool_or(ARRAY(SELECT unnest(s.setconfig) ORDER BY 1) IS DISTINCT FROM $1::text[])
+        ORDER BY 1
+        """,
+        stored_settings(RESTING),
+    )
+    for start in range(0, len(rows), _BATCH):
+        async with admin.transaction():
+            for row in rows[start : start + _BATCH]:
+                await _set(admin, row["schema_name"], RESTING)
+    return len(rows)
+
+
+def resting(role: str) -> list[str]:
+    """Return the statements that let a workspace's new role rest as all do."""
+    return [f"ALTER ROLE {role} SET {name} = '{value}'" for name, value in RESTING.items()]
+
+
+def stored_settings(settings: Mapping[str, str]) -> list[str]:
+    """Return what PostgreSQL stores of a role's *settings*, in order."""
+    return sorted(f"{name}={value or EMPTY}" for name, value in settings.items())
+
+
+async def _set(admin: asyncpg.Connection, role: str, settings: Mapping[str, str]) -> None:
+    """Give *role* these settings and no others."""
+    databases = await admin.fetch(
+        "SELECT quote_ident(d.datname) AS name FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+        "WHERE s.setrole = $1::regrole",
+        role,
+    )
+    for row in databases:
+        await admin.execute(f"ALTER ROLE {role} IN DATABASE {row['name']} RESET ALL")
+    await admin.execute(f"ALTER ROLE {role} RESET ALL")
+    for name, value in settings.items():
+        await admin.execute(f"ALTER ROLE {role} SET {name} = '{value}'")
 
 
 async def take_lock(admin: asyncpg.Connection, name: str) -> None:

@@ -56,7 +56,11 @@ class Stage:
 
 @dataclass(slots=True)
 class Report:
-    """What a migration did. *failed* and *skipped* tell why, by slug; *stopped* is the stage after which it ended."""
+    """What a migration did. *failed* and *skipped* tell why, by slug; *stopped* is the stage after which it ended.
+
+    *revision* is where the workspaces were brought. *is_held*: an older release is connected, so what it would not go
+    on with was left.
+    """
 
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Report:
     slowest: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
+    revision: str = ""
+    is_held: bool = False
 
     @property
     def per_second(self) -> float:

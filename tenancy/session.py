@@ -13,18 +13,18 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from tenancy.errors import DatabaseUnavailable, NotConfirmed, StatementRefused, error_class
 from tenancy.keys import hash_key
+from tenancy.roles import CONTROL_ROLES, GATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from tenancy.pipeline import Pipeline
-    from tenancy.pool import Pool
+    from tenancy.pool import Lent, Pool
 
 _QUERY = re.compile(r"\s*(?:select|insert|update|delete|merge|with)\b", re.IGNORECASE)
 _SCHEMA_NAME = re.compile(r"w_[a-z0-9]{4,40}")
@@ -51,54 +51,48 @@ class Identity:
     api_key_id: int
 
 
-class WorkspaceConnection:
-    """Queries in one workspace, within one transaction. Raises StatementRefused for anything but a query.
+class RoleConnection:
+    """Queries as one role, within one transaction. Raises StatementRefused for anything but a query.
 
-    Once the workspace is left it is of no use: by then, the connection may be in another workspace.
+    Once the transaction is left it is of no use: by then, the database connection may be another request's.
     """
 
-    __slots__ = ("_connection", "_mark", "_pipeline", "_plans", "_savepoints", "_usual_plans", "rollback_only")
+    __slots__ = ("_connection", "_mark", "_plans_each", "_savepoints", "rollback_only")
 
-    def __init__(
-        self,
-        connection: asyncpg.Connection,
-        mark: str = "",
-        *,
-        pipeline: Pipeline | None = None,
-        plans: str = _DEFAULT_PLANS,
-    ) -> None:
+    def __init__(self, connection: asyncpg.Connection, mark: str = "") -> None:
         self._connection: asyncpg.Connection | None = connection
         self._mark = mark
-        self._pipeline = pipeline
-        #: The server's setting of how statements are planned, now and but for those that want another.
-        self._plans = self._usual_plans = plans
+        self._plans_each = False
         self._savepoints = 0
         #: Set it to have the transaction rolled back at its end although nothing failed: a dry run.
         self.rollback_only = False
 
     async def fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         """Return all rows."""
-        return await self._entered(self._usual_plans).fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
+        return await self._entered().fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
 
     async def fetch_planned(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        """Return all rows by a plan made for these arguments, which costs the planning.
+        """Return all rows by a plan made for these arguments, as all queries after it are too.
 
         For queries whose best plan depends on how many rows their arguments match: of a statement that is kept, the
-        server soon keeps one plan for all arguments.
+        server soon keeps one plan for all arguments. The first one of a transaction costs a round trip more.
         """
-        return await self._entered(_OWN_PLANS).fetch(_checked(query) + self._mark, *arguments)  # type: ignore[no-any-return]
+        if not self._plans_each:
+            await self._entered().execute(_planning(_OWN_PLANS))
+            self._plans_each = True
+        return await self.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         """Return the first row, if there is one."""
-        return await self._entered(self._usual_plans).fetchrow(_checked(query) + self._mark, *arguments)
+        return await self._entered().fetchrow(_checked(query) + self._mark, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return await self._entered(self._usual_plans).fetchval(_checked(query) + self._mark, *arguments)
+        return await self._entered().fetchval(_checked(query) + self._mark, *arguments)
 
     async def execute(self, query: str, *arguments: Any) -> int:
         """Run a query for its effect and return how many rows it concerned."""
-        connection = self._entered(self._usual_plans)
+        connection = self._entered()
         if arguments:
             status = await connection.execute(_checked(query) + self._mark, *arguments)
         else:
@@ -112,14 +106,14 @@ class WorkspaceConnection:
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo what is done inside if it raises, and let the transaction go on."""
         self._savepoints += 1
-        name, plans = f"s{self._savepoints}", self._plans
+        name, plans_each = f"s{self._savepoints}", self._plans_each
         await self._entered().execute(f"SAVEPOINT {name}")
         try:
             yield
         except Exception:
             # Not when it was cancelled: then the whole transaction is about to be rolled back.
             await self._entered().execute(f"ROLLBACK TO {name}")
-            self._plans = plans
+            self._plans_each = plans_each
             raise
         else:
             await self._entered().execute(f"RELEASE {name}")
@@ -128,14 +122,26 @@ class WorkspaceConnection:
         """Let no query through any more."""
         self._connection = None
 
-    def _entered(self, plans: str | None = None) -> asyncpg.Connection:
+    def _entered(self) -> asyncpg.Connection:
         if self._connection is None:
-            raise RuntimeError("The workspace has been left: what works in it must end before its transaction does.")
-        # An administrator's connection plans as the server likes.
-        if plans is not None and plans != self._plans and self._pipeline is not None:
-            self._pipeline.send(_planning(plans))
-            self._plans = plans
+            raise RuntimeError("The transaction has been left: what works in it must end before it does.")
+        # What the server said last: a query that runs in no transaction runs as whoever is logged in. Of a connection
+        # that is lost, the driver tells.
+        if not self._connection.is_closed() and not self._connection.is_in_transaction():
+            raise RuntimeError("There is no transaction to work in.")
         return self._connection
+
+
+class WorkspaceConnection(RoleConnection):
+    """Queries in one workspace, as its role."""
+
+    __slots__ = ()
+
+
+class ControlConnection(RoleConnection):
+    """Queries of the control plane's functions, as a role that may call some of them and is in no workspace."""
+
+    __slots__ = ()
 
 
 class Gateway:
@@ -187,21 +193,21 @@ class Gateway:
         return identity if time.monotonic() - since < _REMEMBERED_SECONDS else None
 
     @asynccontextmanager
-    async def control(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection of the login's own, which may call the control plane's functions and nothing else."""
-        async with self._pool.connection() as connection:
+    async def control(self, role: str = GATE) -> AsyncIterator[ControlConnection]:
+        """Enter *role*, which may call functions of the control plane, for one transaction, as workspace() does."""
+        if role not in CONTROL_ROLES:
+            raise ValueError("not a role of the control plane")
+        async with self._pool.lend() as lent:
             try:
-                with _telling_loss(connection):
-                    yield connection
+                async with self._transaction(lent, f"BEGIN READ WRITE; SET LOCAL ROLE {role}"):
+                    with _left_afterwards(ControlConnection(lent.connection)) as connection:
+                        yield connection
+                    await _end(lent, rollback_only=connection.rollback_only)
             except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
-                self._count(error)
                 # The login's own time limits: somebody works on those tables.
                 raise DatabaseUnavailable(type(error).__name__) from error
-            except BaseException as error:
-                self._count(error)
-                raise
 
-    async def _authenticate(self, connection: asyncpg.Connection, key_hash: bytes) -> Identity | None:
+    async def _authenticate(self, connection: ControlConnection, key_hash: bytes) -> Identity | None:
         row = await connection.fetchrow(
             "SELECT workspace_id, schema_name, schema_version, compatible_from, user_id, api_key_id, touch_due "
             "FROM control.authenticate_key($1)",
@@ -239,34 +245,37 @@ class Gateway:
         role = "" if self._is_strict else f"SET LOCAL ROLE {schema_name}; "
         # Key and gate are asked the same for all: to plan it anew takes as long as all the rest of it.
         confirmation = "" if recalled is None else f"{_confirmation(recalled)}; "
-        plans = _ONE_PLAN if one_plan else _DEFAULT_PLANS
-        planning = "" if one_plan else f"; {_planning(plans)}"
+        planning = "" if one_plan else f"; {_planning(_DEFAULT_PLANS)}"
+        entry = (
+            f"BEGIN {mode}; {self._limits}; {_planning(_ONE_PLAN)}; "
+            f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{planning}"
+        )
         async with self._workspaces.lend(schema_name) as lent:
-            connection, pipeline = lent.connection, lent.pipeline
             # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
             # while the connection is in other workspaces, and are made where that is worth their memory.
             mark = f" -- {schema_name}" if lent.is_at_home else ""
-            try:
-                with _telling_loss(connection):
-                    # Nobody waits for the answer: where it is an error, so is that to the first query, or to the end.
-                    pipeline.begin(
-                        f"BEGIN {mode}; {self._limits}; {_planning(_ONE_PLAN)}; "
-                        f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{planning}"
-                    )
-                    with _facade(connection, mark, pipeline=pipeline, plans=plans) as facade:
-                        yield facade
-                    if read_only and pipeline.is_answered and pipeline.failure is None:
-                        pipeline.end("COMMIT")
-                    else:
-                        await _end(connection, rollback_only=facade.rollback_only)
-                        pipeline.raise_failure()
-            except BaseException as error:
-                await _roll_back(connection)
-                cause = error if pipeline.failure is None else _told(error, pipeline.failure)
-                self._count(cause)
-                if cause is error:
-                    raise
-                raise cause from None
+            async with self._transaction(lent, entry):
+                with _left_afterwards(WorkspaceConnection(lent.connection, mark)) as connection:
+                    yield connection
+                await _end(lent, rollback_only=connection.rollback_only)
+
+    @asynccontextmanager
+    async def _transaction(self, lent: Lent, entry: str) -> AsyncIterator[None]:
+        """Begin a transaction by *entry*, one message, and roll it back where anything raises.
+
+        Nothing inside runs unless all of *entry* has succeeded. What is inside ends the transaction when it is done.
+        """
+        try:
+            with _telling_loss(lent.connection):
+                await lent.connection.execute(entry)
+                yield
+        except BaseException as error:
+            await _roll_back(lent)
+            told = NotConfirmed() if getattr(error, "sqlstate", None) == _UNCONFIRMED else error
+            self._count(told)
+            if told is error:
+                raise
+            raise told from None
 
     def _count(self, error: BaseException) -> None:
         if kind := error_class(error):
@@ -284,29 +293,20 @@ async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIter
     # A savepoint, or a transaction of its own: without one, SET LOCAL would hold for its own message only.
     async with admin.transaction():
         await admin.execute(f"SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp")
-        with _facade(admin) as facade:
-            yield facade
+        with _left_afterwards(WorkspaceConnection(admin)) as connection:
+            yield connection
         await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
 
 
+AnyConnection = TypeVar("AnyConnection", bound=RoleConnection)
+
+
 @contextmanager
-def _facade(connection: asyncpg.Connection, mark: str = "", **planning: Any) -> Iterator[WorkspaceConnection]:
-    facade = WorkspaceConnection(connection, mark, **planning)
+def _left_afterwards(connection: AnyConnection) -> Iterator[AnyConnection]:
     try:
-        yield facade
+        yield connection
     finally:
-        facade.leave()
-
-
-def _told(error: BaseException, failure: asyncpg.PostgresError) -> BaseException:
-    """Return what is raised where entering the workspace failed, which was noticed by *error*."""
-    if not isinstance(error, Exception):
-        return error
-    if failure.sqlstate == _UNCONFIRMED:
-        return NotConfirmed()
-    if isinstance(failure, _LOSSES) and not isinstance(failure, asyncpg.QueryCanceledError):
-        return DatabaseUnavailable(type(failure).__name__)
-    return failure  # type: ignore[no-any-return]
+        connection.leave()
 
 
 @contextmanager
@@ -332,25 +332,31 @@ def _telling_loss(connection: asyncpg.Connection) -> Iterator[None]:
         raise
 
 
-async def _end(connection: asyncpg.Connection, *, rollback_only: bool) -> None:
+async def _end(lent: Lent, *, rollback_only: bool) -> None:
     if rollback_only:
         # A dry run makes the checks that a commit would make.
-        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
-    elif await connection.execute("COMMIT") != "COMMIT":
+        await lent.connection.execute("SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK")
+    elif await lent.connection.execute("COMMIT") != "COMMIT":
         # To COMMIT a transaction that has failed rolls it back, and is no error to Postgres.
         raise RuntimeError("Nothing is stored: an error of the database was caught without a savepoint.")
+    lent.settle()
 
 
-async def _roll_back(connection: asyncpg.Connection) -> None:
-    """End the transaction even if the request was cancelled; a connection that cannot is given up."""
+async def _roll_back(lent: Lent) -> None:
+    """End the transaction even if the request was cancelled; a connection that cannot is given up.
+
+    The driver sends it when a cancellation that is under way is through, and not before.
+    """
     try:
         async with asyncio.timeout(_ROLLBACK_SECONDS):
-            await connection.execute("ROLLBACK")
+            await lent.connection.execute("ROLLBACK")
     except asyncio.CancelledError:
-        connection.terminate()
+        lent.connection.terminate()
         raise
     except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use, and the first error counts
-        connection.terminate()
+        lent.connection.terminate()
+    else:
+        lent.settle()
 
 
 def _planning(plans: str) -> str:

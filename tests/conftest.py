@@ -306,6 +306,14 @@ async def make_tenant(admin, slug: str, *, host: str, port: int) -> Tenant:
     return Tenant(workspace, people, projects, host, port)
 
 
+@asynccontextmanager
+async def borrowed(pool, workspace=None):
+    """A connection of the pool's, which goes back as one that nothing is under way on."""
+    async with pool.lend(workspace) as lent:
+        yield lent
+        lent.settle()
+
+
 @contextmanager
 def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""

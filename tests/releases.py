@@ -17,6 +17,7 @@ import pytest
 from migrations import trees
 from migrations.trees import Tree
 from service.cli.main import main
+from tenancy import release
 
 _REVISION = """
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ compatible_from, serves_from = "{compatible_from}", "{serves_from}"
 def upgrade():
 {upgrade}
 """
-_CACHES = (trees.head, trees.known, trees.declared, trees.statements)
+_CACHES = (trees.head, trees.known, trees.ordered, trees.declared, trees.statements, release.application_name)
 
 
 @contextmanager
@@ -54,8 +55,11 @@ def next_release(folder: Path, upgrade: str, *, compatible_from: str = "next", s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trees, "configuration", configuration)
         _forget()
-        yield
-    _forget()
+        try:
+            yield
+        finally:
+            patch.undo()
+            _forget()
 
 
 def _forget():

@@ -12,6 +12,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    String,
     Table,
     UniqueConstraint,
     text,
@@ -91,6 +92,19 @@ passwords = Table(
     CheckConstraint("stamp <> ''", name="stamp"),
     comment="Hashes of passwords, which no workspace's role can read. stamp is another one with every password: "
     "sessions and links hold it, so that they end with it. owner_active mirrors the user's state in the workspace.",
+)
+
+password_links = Table(
+    "password_links",
+    metadata,
+    _of_workspace(key=True),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("purpose", String(20), primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    timestamp("issued_at"),
+    CheckConstraint("octet_length(secret_hash) = 32", name="secret_hash"),
+    comment="Links by which somebody may set a password, by the SHA-256 of their secret: of each purpose the latest "
+    "one alone. A password that is set ends them.",
 )
 
 sign_in_attempts = Table(

@@ -60,10 +60,11 @@ def _print_link(purpose: Purpose, slug: str, email: str, *, as_json: bool) -> No
                 user_id = await active_user(connection, email)
             if user_id is None:
                 raise TenancyError(f"Workspace {slug} has no active user with the e-mail {email}.")
-            stored = await accounts.stored_password(admin, workspace_id=where.id, user_id=user_id)
+            stored = await accounts.stored_hash(admin, workspace_id=where.id, user_id=user_id)
             if stored is not None and purpose is Purpose.INVITATION:
                 raise TenancyError(f"{email} has a password already: see testorchestrator user reset-password.")
-            return Link(where.id, user_id, stored.stamp if stored else accounts.NO_STAMP)
+            secret = await accounts.issue_link(admin, workspace_id=where.id, user_id=user_id, purpose=purpose)
+            return Link(where.id, user_id, secret)
 
     link = run(work())
     address = link_address(workspace, purpose, Signer(secret_key).token(purpose, link))

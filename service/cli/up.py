@@ -106,9 +106,9 @@ async def _demo_password(admin: asyncpg.Connection, demo: catalog.Workspace, kep
         user_id = await active_user(connection, demo_owner_email())
     if user_id is None:
         return None
-    stored = await accounts.stored_password(admin, workspace_id=demo.id, user_id=user_id)
+    stored = await accounts.stored_hash(admin, workspace_id=demo.id, user_id=user_id)
     if stored is not None and (password := _read_secret(kept)):
-        return password if await is_password(password, stored.hash) else None
+        return password if await is_password(password, stored) else None
     # A digit, a sign and letters of both kinds, whatever the random part has.
     password = f"Demo-{secrets.token_urlsafe(12)}-1"
     await accounts.set_password(

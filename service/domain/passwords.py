@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import hash_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,15 +65,42 @@ async def hash_password(password: str) -> str:
     return await _in_thread(_HASHER.hash, _bytes(password))
 
 
-async def is_password(password: str, stored: str | None) -> bool:
-    """Return whether *password* is the one that *stored* is the hash of; with None, no, after the same work."""
-    found = await _in_thread(_verify, stored or _nobodys(), _bytes(password))
-    return found and stored is not None
+async def is_password(password: str, stored: str) -> bool:
+    """Return whether *password* is the one that *stored* is the hash of."""
+    return await _in_thread(_verify, stored, _bytes(password))
+
+
+async def hash_again(password: str, salt: str | None) -> str:
+    """Return what is stored if *password* is the one whose salt that is; with None, something else by the same work.
+
+    *salt* is the stored hash up to its last `$`.
+    """
+    return await _in_thread(_hash_with, salt or _without_digest(_nobodys()), _bytes(password))
 
 
 def prepare() -> None:
     """Do once what the first refusal would otherwise take twice as long for."""
     _nobodys()
+
+
+def _hash_with(salt: str, password: bytes) -> str:
+    digest = "A" * len(_nobodys().rpartition("$")[2])
+    used = extract_parameters(f"{salt}${digest}")
+    encoded = salt.rpartition("$")[2]
+    return hash_secret(
+        password,
+        base64.b64decode(encoded + "=" * (-len(encoded) % 4)),
+        time_cost=used.time_cost,
+        memory_cost=used.memory_cost,
+        parallelism=used.parallelism,
+        hash_len=used.hash_len,
+        type=used.type,
+        version=used.version,
+    ).decode()
+
+
+def _without_digest(stored: str) -> str:
+    return stored.rpartition("$")[0]
 
 
 def _verify(stored: str, password: bytes) -> bool:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import orjson
-from quart import Request, Response, abort, has_request_context, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from quart import Request, Response, abort, request
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from service.calls import KeyRefused, Unavailable
 from service.limits import Attempt, Throttle, TooMany, client_address
@@ -34,6 +34,24 @@ Header = tuple[str, str]
 
 _ALWAYS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _JSON = (*_ALWAYS, ("content-type", "application/json"))
+# What pages of other origins may send and read beyond what they always may (CORS).
+_SENDABLE = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
+)
+_PREFLIGHT = {
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": ", ".join(_SENDABLE),
+    "access-control-max-age": "600",
+}
+_ALLOWED = Answer(status=204)
+_READABLE = "Retry-After, WWW-Authenticate"
 _CHALLENGE = 'Bearer realm="testorchestrator"'
 _REJECTED = (
     f'{_CHALLENGE}, error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
@@ -229,13 +247,30 @@ class Endpoint(Generic[Caller]):
             answer = Answer(status=500, body=failure_body())
             entry.refused(500)
         entry.bytes_out = len(answer.body or b"")
-        return _response(answer, *headers)
+        response = _response(answer, *headers)
+        self._share(response)
+        return response
+
+    def _share(self, response: Response) -> None:
+        """Let a page of an allowed origin read the response."""
+        if not self._allowed_origins:
+            return
+        response.headers["vary"] = "Origin"
+        origin = request.headers.get("origin")
+        if origin in self._allowed_origins:
+            response.headers["access-control-allow-origin"] = origin
+            response.headers["access-control-expose-headers"] = _READABLE
+            if response.status_code == _ALLOWED.status:
+                response.headers.update(_PREFLIGHT)
 
     async def _post(self, client: _Client, entry: Entry) -> Answer:
-        if request.method != "POST":
+        is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        if request.method != "POST" and not is_preflight:
             raise _Refused(Answer(status=405), ("allow", "POST"))
         headers = self._headers()
         self._check_where_from(headers)
+        if is_preflight:
+            return _ALLOWED
         key, attempt, address = self._admit(headers, entry)
         try:
             # Who has to confirm what is recalled is the transaction that works for the call, at no cost.
@@ -341,17 +376,30 @@ class Endpoint(Generic[Caller]):
             raise _refusal(408, "The body did not arrive in time.") from None
 
 
-def install_error_answers(app: Quart) -> None:
-    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead."""
+def install_error_answers(app: Quart, page: Callable[[HTTPException], Response] | None = None) -> None:
+    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead.
+
+    Where there are pages, who asks for HTML gets *page*.
+    """
 
     @app.errorhandler(404)
-    async def not_found(_: HTTPException) -> Response:
-        path = request.path if has_request_context() else ""
+    @app.errorhandler(405)
+    async def nowhere(error: HTTPException) -> Response:
+        path = request.path
         if path == _REGISTRATION_PATH and request.method == "POST":
             # After a 404 some clients try an older transport, and show its failure instead of this.
             return Response(_NO_REGISTRATION, 403, headers=dict(_JSON))
+        if page is not None and _asks_for_html():
+            return page(error)
         oauth = ".well-known" in path or path in _OAUTH_PATHS
-        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=dict(_JSON))
+        answer = Response(_NO_OAUTH if oauth else _NOT_FOUND, error.code, headers=dict(_JSON))
+        if isinstance(error, MethodNotAllowed):
+            answer.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return answer
+
+
+def _asks_for_html() -> bool:
+    return any(name == "text/html" and quality > 0 for name, quality in request.accept_mimetypes)
 
 
 def _bearer(authorization: Sequence[str]) -> str | None:
@@ -395,6 +443,8 @@ def _refusal(status: int, message: str) -> _Refused:
 
 def _response(answer: Answer, *headers: Header) -> Response:
     response = _Answer(answer.body or b"", answer.status)
+    if answer is _ALLOWED:
+        del response.headers["content-length"]
     for name, value in (*(_ALWAYS if answer.body is None else _JSON), *headers):
         response.headers[name] = value
     if answer.retry_after is not None:

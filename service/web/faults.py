@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 from quart import Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from service.access import is_denial
 from service.errors import NotFoundOrDenied, Refused
@@ -59,6 +59,11 @@ def too_many_pages(retry_after: float, address: str) -> Response:
     answer = fault_page(429, "Too many requests", text, retry_after=math.ceil(retry_after))
     answer.headers["Connection"] = "close"
     return answer
+
+
+def page_of(error: HTTPException) -> Response:
+    """Return the page for what no route takes."""
+    return not_found() if isinstance(error, NotFound) else _http(error, "")
 
 
 def page_for(error: Exception, root: str) -> Response:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from quart import current_app
 
-from service.domain.passwords import RULE, hash_password, is_password, password_fault
+from service.domain.passwords import RULE, hash_again, hash_password, password_fault
 from service.domain.visitors import Visitor, active_user, find_visitor, rename_self
 from service.links import LIFETIMES, Link, LinkExpired, LinkInvalid, Purpose, link_address
 from service.web import sessions
 from service.web.invitations import can_mail, mail_address
 from service.web.visitors import guest_page, page, visitor_address
-from tenancy.accounts import NO_STAMP
 
 if TYPE_CHECKING:
     from quart import Response
 
-    from service.web.visitors import Guest, Visit
+    from service.web.visitors import Guest, Visit, Web
+    from tenancy.accounts import Place
 
 _LONGEST_NAME = 100
 _TOO_MANY = "There were too many tries. Wait some minutes and try again."
@@ -50,8 +50,9 @@ async def change(visit: Visit) -> Response:
     faults = _new_password_faults(visit, about=_guessable(visit, user))
     # Whoever finds a session open must not try passwords on without end.
     is_admitted = await accounts.admit_sign_in(session.workspace_id, user.email)
-    stored = await accounts.read_password(session.workspace_id, session.user_id)
-    is_right = await is_password(visit.form.get("current", ""), stored.hash if stored else None)
+    salt = await accounts.password_salt(session.workspace_id, session.user_id)
+    computed = await hash_again(visit.form.get("current", ""), salt)
+    is_right = await accounts.prove_password(session.workspace_id, session.user_id, computed) is not None
     if not is_admitted:
         faults["current"] = _TOO_MANY
     elif not is_right:
@@ -60,10 +61,10 @@ async def change(visit: Visit) -> Response:
         await accounts.forget_sign_ins(session.workspace_id, user.email)
     if faults:
         return await visit.render("password.html", status=422, rule=RULE, faults=faults)
-    stamp = await accounts.replace_password(
+    stamp = await accounts.change_password(
         session.workspace_id,
         session.user_id,
-        old_stamp=session.stamp,
+        computed_hash=computed,
         new_hash=await hash_password(visit.form["password"]),
     )
     if stamp is None:
@@ -89,21 +90,23 @@ async def forgot(guest: Guest) -> Response:
         return await guest.render("forgot.html", status=429, can_mail=True, fault=_TOO_MANY, email=email)
     async with web.gateway.workspace(place.schema_name, read_only=True) as connection:
         user_id = await active_user(connection, email)
-    stored = await web.accounts.read_password(place.workspace_id, user_id)
     if user_id is not None:
-        link = Link(place.workspace_id, user_id, stored.stamp if stored else NO_STAMP)
-        address = link_address(mail_address(guest), Purpose.RESET, web.signer.token(Purpose.RESET, link))
-        minutes = int(LIFETIMES[Purpose.RESET].total_seconds() // 60)
         # After the answer, which would otherwise tell by its time whether there is somebody to write to.
-        current_app.add_background_task(
-            web.mailer.send,
-            email,
-            f"Another password for {place.name}",
-            f"Somebody, probably you, asked for another password for the workspace {place.name}.\n\n"
-            f"Set it within {minutes} minutes:\n{address}\n\n"
-            "If it was not you, there is nothing to do: your password stays as it is.\n",
-        )
+        current_app.add_background_task(_send_reset, web, place, user_id, email, mail_address(guest))
     return await guest.render("forgot.html", can_mail=True, sent=True, email=email)
+
+
+async def _send_reset(web: Web, place: Place, user_id: int, email: str, workspace: str) -> None:
+    secret = await web.accounts.issue_link(place.workspace_id, user_id, Purpose.RESET)
+    token = web.signer.token(Purpose.RESET, Link(place.workspace_id, user_id, secret))
+    minutes = int(LIFETIMES[Purpose.RESET].total_seconds() // 60)
+    await web.mailer.send(
+        email,
+        f"Another password for {place.name}",
+        f"Somebody, probably you, asked for another password for the workspace {place.name}.\n\n"
+        f"Set it within {minutes} minutes:\n{link_address(workspace, Purpose.RESET, token)}\n\n"
+        "If it was not you, there is nothing to do: your password stays as it is.\n",
+    )
 
 
 @guest_page("/password/reset")
@@ -159,7 +162,7 @@ async def _set_password(guest: Guest, purpose: Purpose, token: str) -> Response:
         return await guest.render("set_password.html", status=422, rule=RULE, **shown)
     new_hash = await hash_password(guest.form["password"])
     accounts, place = guest.web.accounts, guest.place
-    stamp = await accounts.replace_password(link.workspace_id, link.user_id, old_stamp=link.stamp, new_hash=new_hash)
+    stamp = await accounts.use_link(link.workspace_id, link.user_id, purpose, link.secret, new_hash=new_hash)
     if stamp is None:
         raise _Unusable(_FAULTS[purpose, "used"])
     await accounts.forget_sign_ins(link.workspace_id, invited.email)
@@ -186,8 +189,7 @@ async def _read(guest: Guest, purpose: Purpose, token: str) -> tuple[Link, Visit
         invited = await find_visitor(connection, link.user_id)
     if invited is None:
         raise _Unusable(_FAULTS[purpose, "cancelled"])
-    stored = await guest.web.accounts.read_password(link.workspace_id, link.user_id)
-    if (stored.stamp if stored else NO_STAMP) != link.stamp:
+    if not await guest.web.accounts.holds_link(link.workspace_id, link.user_id, purpose, link.secret):
         raise _Unusable(_FAULTS[purpose, "used"])
     return link, invited
 

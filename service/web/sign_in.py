@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.domain.passwords import is_password
+from service.domain.passwords import hash_again
 from service.domain.visitors import active_user
 from service.web import sessions
 from service.web.addresses import is_local_path
@@ -47,12 +47,12 @@ async def sign_in(guest: Guest) -> Response:
     is_admitted = await accounts.admit_sign_in(place.workspace_id, email)
     async with guest.web.gateway.workspace(place.schema_name, read_only=True) as connection:
         user_id = await active_user(connection, email)
-    stored = await accounts.read_password(place.workspace_id, user_id)
-    is_right = await is_password(password, stored.hash if stored else None)
-    if not is_right or not is_admitted or stored is None or user_id is None:
+    computed = await hash_again(password, await accounts.password_salt(place.workspace_id, user_id))
+    stamp = await accounts.prove_password(place.workspace_id, user_id, computed)
+    if stamp is None or not is_admitted or user_id is None:
         return await guest.render("sign_in.html", status=422, fault=_WRONG, email=email, remember=remember, next=target)
     await accounts.forget_sign_ins(place.workspace_id, email)
-    sessions.begin(place, user_id=user_id, stamp=stored.stamp, remember=remember)
+    sessions.begin(place, user_id=user_id, stamp=stamp, remember=remember)
     return see_other(target or f"{guest.root}/")
 
 

@@ -51,6 +51,10 @@ ALLOWED = {
         "tenancy", "migrations", "service.app", "service.http_servers", "service.settings", "service.metrics",
         "service.connections", "service.mcp", "service",
     },
+    "service.asgi": {
+        "migrations", "service.app", "service.logs", "service.metrics", "service.server", "service.settings",
+        "service",
+    },
     "service.supervisor": set(),
     "service.workers": {
         "tenancy", "service.http_servers", "service.server", "service.supervisor", "service.metrics",

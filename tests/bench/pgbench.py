@@ -103,9 +103,7 @@ async def scripts(urls: Urls, folder: Path, tool: str, places: list[Place]) -> l
     logged: list[tuple[str, tuple[Any, ...]]] = []
     async with pool.lend() as lent:
         lent.connection.add_query_logger(lambda one: logged.append((one.query, one.args)))
-        # The driver tells of a query a moment later, too.
-        later = asyncio.get_running_loop().call_soon
-        lent.pipeline.listener = lambda statements: later(logged.append, (statements, ()))
+        lent.settle()
     host = ToolHost(Gateway(pool), TOOLS, release=this_release())
     async with admin_connection(urls.admin) as admin:
         for number, place in enumerate(places[:MOST_SCRIPTS]):
@@ -202,22 +200,17 @@ async def _types(connection: asyncpg.Connection, query: str) -> tuple[str, ...]:
 
 
 def _lines(sent: list[_Sent], named: dict[tuple[str, Any], str]) -> Iterator[str]:
-    """Yield the script's lines. What is sent without waiting, and what follows it, pgbench has in a pipeline."""
-    before: list[str] = []
+    """Yield the script's lines. Statements of one message pgbench has in a pipeline, which is one round trip too."""
     for one in sent:
         if _COLON.search(one.query):
             sys.exit(f"pgbench would take a colon for a variable: {one.query}")
         if not one.arguments and ";" in one.query:
-            before = [_TIMEOUT.sub(r"\1 0", part.strip()) for part in one.query.split(";") if part.strip()]
+            yield from _pipeline(_TIMEOUT.sub(r"\1 0", part.strip()) for part in one.query.split(";") if part.strip())
             continue
         values = [_value(value, type_, named) for value, type_ in zip(one.arguments, one.types, strict=True)]
         query = re.sub(r"\$(\d+)", lambda match, values=values: values[int(match[1]) - 1], one.query)
-        if before:
-            yield from _pipeline([*before, query])
-        else:
-            yield query
-            yield r"\gset" if one.query.startswith(_KEPT) else ";"
-        before = []
+        yield query
+        yield r"\gset" if one.query.startswith(_KEPT) else ";"
 
 
 def _pipeline(statements: Iterable[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pytest
 from tenancy.errors import NotConfirmed, StatementRefused
 from tenancy.roles import APP
 from tenancy.session import Identity
+from tests.conftest import borrowed
 
 if TYPE_CHECKING:
     from tenancy.pool import Pool
@@ -51,8 +52,11 @@ ATTACKS = {
     "control's function": Attack("SELECT * FROM control.authenticate_key('x')"),
     "control's other function": Attack("SELECT control.touch_key(1)"),
     "control's hashes of passwords": Attack("SELECT * FROM control.passwords"),
-    "control's function for a hash": Attack("SELECT * FROM control.read_password(1, 1)"),
-    "control's function for another password": Attack("SELECT control.replace_password(1, 1, '', 'x', 'x')"),
+    "control's function for a stamp": Attack("SELECT control.prove_password(1, 1, 'x')"),
+    "control's function for another password": Attack("SELECT control.change_password(1, 1, 'x', 'x', 'x')"),
+    "control's function for a link": Attack("SELECT control.issue_link(1, 1, 'invitation', 'x')"),
+    "control's function to use a link": Attack("SELECT control.use_link(1, 1, 'invitation', 'x', 'x', 'x')"),
+    "control's function that the login has": Attack("SELECT control.confirm_key(1, 1, 'x', 'x', 'x')"),
     "control's function for a key": Attack("SELECT control.create_own_key(1, 1, 'x', 'x', 'xxxx', 'x', NULL)"),
     "control's function for others' keys": Attack("SELECT * FROM control.list_user_keys(1, 1, 'x', 1)"),
     "control's function to deactivate": Attack("SELECT control.set_user_active(1, 1, 'x', 1, false)"),
@@ -179,6 +183,11 @@ class Place:
         return ATTACKS[name].query.format(own=self.own, other=self.other)
 
 
+def entry(place: Place) -> str:
+    """What enters the first workspace, without any of the facade."""
+    return f"BEGIN READ WRITE; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp"
+
+
 async def each_reads_its_own(place: Place) -> set[int]:
     """Return the backends that served."""
     backends = set()
@@ -210,8 +219,11 @@ async def database_refuses(place: Place, name: str) -> None:
     """The facade is passed by: a raw query of one statement, under the workspace's role."""
     expected = ATTACKS[name].by_database
     assert expected is not None
-    async with place.pool.connection() as connection:
-        await connection.execute(f"BEGIN; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp")
+    async with borrowed(place.pool) as lent:
+        connection = lent.connection
+        await connection.execute(
+            f"BEGIN READ WRITE; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp"
+        )
         with pytest.raises(expected):
             await connection.fetch(place.query(name))
         await connection.execute("ROLLBACK")
@@ -219,19 +231,48 @@ async def database_refuses(place: Place, name: str) -> None:
 
 
 async def login_reads_nothing(place: Place) -> None:
-    """Where a handler forgot to enter a workspace, or an attack climbed out of its role."""
+    """Where a handler forgot to enter a workspace, or an attack climbed out of its role, and may write."""
     tables = ["control.api_keys", "control.workspaces", "control.operations", "control.alembic_version"]
     tables += [f"{schema}.users" for schema in (place.own, place.other)]
-    async with place.pool.connection() as connection:
-        for table in tables:
-            for query in (f"SELECT * FROM {table}", f"DELETE FROM {table} WHERE false"):
-                with pytest.raises(DENIED):
-                    await connection.fetch(query)
-        with pytest.raises(asyncpg.UndefinedTableError):
-            await connection.fetch("SELECT * FROM users")
-        for query in ("CREATE TABLE t ()", "CREATE TEMP TABLE t ()", "CREATE SCHEMA s", "CREATE TABLE control.t ()"):
-            with pytest.raises((DENIED, asyncpg.InvalidSchemaNameError)):
-                await connection.fetch(query)
+    queries = {f"{what} {table} WHERE false": DENIED for table in tables for what in ("SELECT * FROM", "DELETE FROM")}
+    queries["SELECT * FROM users"] = asyncpg.UndefinedTableError
+    for made in ("CREATE TABLE t ()", "CREATE TEMP TABLE t ()", "CREATE SCHEMA s", "CREATE TABLE control.t ()"):
+        queries[made] = (DENIED, asyncpg.InvalidSchemaNameError)
+    async with borrowed(place.pool) as lent:
+        for query, expected in queries.items():
+            await lent.connection.execute("BEGIN READ WRITE")
+            with pytest.raises(expected):
+                await lent.connection.fetch(query)
+            await lent.connection.execute("ROLLBACK")
+
+
+async def login_calls_nothing(place: Place) -> None:
+    """Of control's functions it has one, which says nothing but that a key is not what it was."""
+    async with borrowed(place.pool) as lent:
+        for query in (
+            "SELECT * FROM control.authenticate_key('x')",
+            "SELECT control.touch_key(1)",
+            "SELECT control.password_salt(1, 1)",
+            "SELECT control.prove_password(1, 1, 'x')",
+            "SELECT control.change_password(1, 1, 'x', 'x', 'x')",
+            "SELECT control.issue_link(1, 1, 'invitation', 'x')",
+            "SELECT control.use_link(1, 1, 'invitation', 'x', 'x', 'x')",
+            "SELECT control.create_own_key(1, 1, 'x', 'x', 'xxxx', 'x', NULL)",
+            "SELECT control.set_user_active(1, 1, 'x', 1, false)",
+            "SELECT set_config('role', 'none', false)",
+        ):
+            with pytest.raises(DENIED):
+                await lent.connection.fetch(query)
+        with pytest.raises(asyncpg.PostgresError) as raised:
+            await lent.connection.fetch("SELECT control.confirm_key(1, 1, 'x', 'x', 'x')")
+        assert raised.value.sqlstate == "TO401"
+
+
+async def login_rests(place: Place) -> None:
+    """What runs in no transaction of ours, as whoever is logged in, writes nothing and finds no table."""
+    async with borrowed(place.pool) as lent:
+        assert await lent.connection.fetchval("SELECT current_setting('transaction_read_only')") == "on"
+        assert await lent.connection.fetchval("SELECT cardinality(current_schemas(false))") == 0
 
 
 async def nothing_is_left_of_a_request(place: Place) -> None:
@@ -240,11 +281,13 @@ async def nothing_is_left_of_a_request(place: Place) -> None:
         "SELECT current_user::text, current_setting('search_path'), current_setting('statement_timeout'), "
         "current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
     )
-    async with place.pool.connection() as connection:
+    async with borrowed(place.pool) as lent:
+        connection = lent.connection
         before = tuple(await connection.fetchrow(query))
     async with place.gateway.workspace(place.own, read_only=False) as facade:
         inside = tuple(await facade.fetchrow(query))
-    async with place.pool.connection() as connection:
+    async with borrowed(place.pool) as lent:
+        connection = lent.connection
         assert tuple(await connection.fetchrow(query)) == before
     assert inside[0] != before[0]
     with pytest.raises(RuntimeError, match="left"):

@@ -21,7 +21,9 @@ from tests.isolation.attacks import (
     Place,
     database_refuses,
     facade_refuses,
+    login_calls_nothing,
     login_reads_nothing,
+    login_rests,
     nothing_is_left_of_a_request,
     only_a_workspace_is_entered,
     read_only_transaction_refuses,
@@ -59,7 +61,9 @@ async def test_database_alone_refuses(name, place, figure):
 async def test_gate_is_needed_where_the_database_lets_pass(name, place, world):
     """If the database came to refuse one of these, the table of attacks should say so."""
     connection = await connect(world.service_url, name="the service's login")
-    await connection.execute(f"BEGIN; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp")
+    await connection.execute(
+        f"BEGIN READ WRITE; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp"
+    )
     await connection.fetch(place.query(name))
     await connection.close()
 
@@ -110,6 +114,14 @@ async def test_login_itself_reads_nothing(place):
     await login_reads_nothing(place)
 
 
+async def test_login_itself_calls_nothing(place):
+    await login_calls_nothing(place)
+
+
+async def test_login_itself_rests(place):
+    await login_rests(place)
+
+
 async def test_nothing_is_left_of_a_request(place):
     await nothing_is_left_of_a_request(place)
 
@@ -124,7 +136,9 @@ async def test_functions_that_run_with_anothers_rights_are_known_and_bound_to_wh
     )
     await root.close()
     assert {tuple(row) for row in rows} == {
-        (f"control.{name.replace(', ', ',')}", "testorchestrator_control", True, False) for name in CONTROL_FUNCTIONS
+        (f"control.{name.replace(', ', ',')}", "testorchestrator_control", True, False)
+        for names in CONTROL_FUNCTIONS.values()
+        for name in names
     }
 
 

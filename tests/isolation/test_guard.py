@@ -86,6 +86,8 @@ async def test_twice_the_workspaces_are_twice_the_work_though_the_server_knows_n
                     FOR name IN SELECT 'w_{batch}' || n FROM generate_series(1, 400) AS n LOOP
                         EXECUTE format('CREATE ROLE %I', name);
                         EXECUTE format('GRANT %I TO {APP} WITH INHERIT FALSE', name);
+                        EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', name);
+                        EXECUTE format('ALTER ROLE %I SET search_path TO %L', name, '');
                         EXECUTE format('CREATE SCHEMA %I', name);
                         EXECUTE format('GRANT USAGE ON SCHEMA %1$I TO %1$I', name);
                     END LOOP;

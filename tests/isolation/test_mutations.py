@@ -38,7 +38,9 @@ from tests.isolation.attacks import (
     database_refuses,
     each_reads_its_own,
     facade_refuses,
+    login_calls_nothing,
     login_reads_nothing,
+    login_rests,
     nothing_is_left_of_a_request,
     only_a_workspace_is_entered,
     read_only_transaction_refuses,
@@ -85,6 +87,17 @@ def through_facade(*names: str) -> tuple[Check, ...]:
 
 def in_database(*names: str) -> tuple[Check, ...]:
     return tuple(check(database_refuses, name) for name in names)
+
+
+async def _by_a_new_connection(made: Callable[..., Awaitable[Any]], _: tuple[str, ...], place: Place) -> None:
+    """What a session begins with, the ones that are there have begun with already."""
+    async with place.pool.lend():
+        pass
+    await made(place)
+
+
+def check_anew(made: Callable[..., Awaitable[Any]]) -> tuple[Check, ...]:
+    return (partial(_by_a_new_connection, made, ()),)
 
 
 LOGIN_READS_NOTHING = (check(login_reads_nothing),)
@@ -140,6 +153,23 @@ MUTATIONS = {
     "login has no rights on control's tables": Mutation(
         f"GRANT SELECT ON control.api_keys TO {APP}", LOGIN_READS_NOTHING
     ),
+    "login calls none of control's functions": Mutation(
+        f"GRANT EXECUTE ON FUNCTION control.prove_password(bigint, bigint, text) TO {APP}",
+        (check(login_calls_nothing),),
+    ),
+    "login calls no set_config": Mutation(
+        f"GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO {APP}", (check(login_calls_nothing),)
+    ),
+    "login is read-only at rest": Mutation(
+        f"ALTER ROLE {APP} SET default_transaction_read_only = off",
+        check_anew(login_rests),
+        undo=f"ALTER ROLE {APP} SET default_transaction_read_only = on",
+    ),
+    "login has no path at rest": Mutation(
+        f"ALTER ROLE {APP} SET search_path = pg_catalog",
+        check_anew(login_rests),
+        undo=f"ALTER ROLE {APP} SET search_path = ''",
+    ),
     "login is no member of the owner": Mutation(
         f"GRANT testorchestrator_owner TO {APP} WITH INHERIT FALSE",
         in_database("SET ROLE to the owner"),
@@ -176,8 +206,9 @@ MUTATIONS = {
     ),
     "not control's functions": Mutation(
         "GRANT USAGE ON SCHEMA control TO {own}; GRANT EXECUTE ON FUNCTION control.authenticate_key(bytea) TO {own}; "
-        "GRANT EXECUTE ON FUNCTION control.touch_key(bigint), control.read_password(bigint, bigint) TO {own}",
-        through_facade("control's function", "control's other function", "control's function for a hash"),
+        "GRANT EXECUTE ON FUNCTION control.touch_key(bigint), "
+        "control.prove_password(bigint, bigint, text) TO {own}",
+        through_facade("control's function", "control's other function", "control's function for a stamp"),
     ),
     "not control's tables": Mutation(
         "GRANT USAGE ON SCHEMA control TO {own}; "

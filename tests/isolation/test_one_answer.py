@@ -17,7 +17,7 @@ from tenancy.connection import connect
 from tenancy.pool import Pool
 from tenancy.release import this_release
 from tenancy.session import Gateway
-from tests.conftest import MISSING
+from tests.conftest import MISSING, borrowed
 from tests.tools.conftest import SORTS, Sql, example, make_objects, sort_of
 
 # What can be deleted, and how an agent or an administrator does it.
@@ -89,7 +89,8 @@ async def counted(world, acme):
         made.queries += 1
 
     # The one connection of this pool, which is idle now.
-    async with pool.connection() as connection:
+    async with borrowed(pool) as lent:
+        connection = lent.connection
         connection.add_query_logger(count)
     yield made
     await pool.close()

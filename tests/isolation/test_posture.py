@@ -11,7 +11,7 @@ from tenancy.migrate import migrate
 from tenancy.posture import look
 from tenancy.posture_queries import MIGRATE
 from tenancy.provision import create_workspace
-from tenancy.roles import APP
+from tenancy.roles import APP, DRIVER, GATE
 from tenancy.strict import StrictLogins, open_logins
 from tests.conftest import new_database
 from tests.isolation.weaknesses import WEAKNESSES
@@ -90,8 +90,12 @@ ELSEWHERE = {
         "everybody has EXECUTE on authenticate_key(bytea)",
     ),
     "control's function that is shut": (
-        "REVOKE EXECUTE ON FUNCTION control.touch_key(bigint) FROM " + APP,
-        "the login lacks EXECUTE on touch_key(bigint)",
+        "REVOKE EXECUTE ON FUNCTION control.touch_key(bigint) FROM " + GATE,
+        f"the role {GATE} lacks EXECUTE on touch_key(bigint)",
+    ),
+    "control's function that the login calls": (
+        "GRANT EXECUTE ON FUNCTION control.prove_password(bigint, bigint, text) TO " + APP,
+        "the login has EXECUTE on prove_password(bigint, bigint, text)",
     ),
     "control's owner": ("ALTER TABLE control.api_keys OWNER TO postgres", "api_keys is owned by postgres"),
 }
@@ -123,7 +127,7 @@ async def test_database_as_it_is_made_is_sound(database):
     assert posture.is_sound
     assert (posture.workspaces, posture.sound_workspaces) == (2, 2)
     assert {row["on_what"] for row in posture.everybody} == {
-        "language sql", "schema information_schema", "schema pg_catalog",
+        "language sql", "schema information_schema", "schema pg_catalog", f"schema {DRIVER}",
     }  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tenancy.roles import APP
+from tenancy.roles import APP, APP_SETTINGS, GATE, ISSUER, stored_settings
+
+_RESTLESS = "does not rest as it should: its settings are"
 
 # What is done to the database, in a transaction that is rolled back, and what the guard says of it.
 WEAKNESSES = {
@@ -37,6 +39,32 @@ WEAKNESSES = {
     "membership that reads all": (
         f"GRANT pg_read_all_data TO {APP} WITH INHERIT FALSE",
         f"the login {APP} is a member of pg_read_all_data, which is no workspace",
+    ),
+    "login that calls control's functions": (
+        f"GRANT EXECUTE ON FUNCTION control.authenticate_key(bytea) TO {APP}",
+        f"the login {APP} may call functions of control by itself",
+    ),
+    "login that may set": (
+        f"GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO {APP}",
+        f"the login {APP} may call set_config by itself",
+    ),
+    "login that writes at rest": (
+        f"ALTER ROLE {APP} RESET default_transaction_read_only",
+        f'the login {APP} {_RESTLESS} lock_timeout=3s, search_path="", statement_timeout=10s',
+    ),
+    "login that writes at rest in this database": (
+        f"ALTER ROLE {APP} IN DATABASE {{d}} SET default_transaction_read_only = off",
+        f"the login {APP} {_RESTLESS} {', '.join(stored_settings(APP_SETTINGS))}, default_transaction_read_only=off",
+    ),
+    "workspace that finds its tables at rest": (
+        "ALTER ROLE {w} SET search_path = {w}",
+        f"the workspace role {{w}} {_RESTLESS} default_transaction_read_only=on, search_path={{w}}",
+    ),
+    "gate that may log in": (f"ALTER ROLE {GATE} LOGIN", f"the role {GATE} may log in"),
+    "gate that enters a workspace": ("GRANT {w} TO " + GATE, f"the role {GATE} is a member of another role"),
+    "issuer with rights on a table": (
+        f"GRANT SELECT ON control.password_links TO {ISSUER}",
+        f"the role {ISSUER} may do more than call functions",
     ),
     "login of a workspace": ("ALTER ROLE {w} LOGIN", "the workspace role {w} may log in"),
     "set_config": (

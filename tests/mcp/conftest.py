@@ -9,6 +9,7 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from service.http_servers import Limits, serve_http
 from service.mcp.dispatch import ServerInfo
 from service.mcp.http import Endpoint, install_error_answers
 from service.plain_http import PlainHttp
+from tests.conftest import serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,10 +98,17 @@ class Wire:
             response.close()
 
 
+@pytest.fixture(scope="module", params=["hypercorn", "uvicorn"])
+def server(request):
+    """What serves HTTP."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def wire(endpoint):
-    """The service itself."""
-    return Wire(endpoint.host, endpoint.port, endpoint.key)
+def wire(world, endpoint, server):
+    """The service itself, by either server."""
+    with serving(world.service_url, server=server) as (host, port):
+        yield Wire(host, port, endpoint.key)
 
 
 class Application:
@@ -126,7 +135,7 @@ class Application:
 
 
 @contextmanager
-def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
+def _serve(application, *, server, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
     install_error_answers(app)
     endpoint = Endpoint(
@@ -153,7 +162,7 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     async def until_stopped() -> None:
         await stop.wait()
 
-    serving = serve_http("hypercorn", app, listening, limits, until=until_stopped)
+    serving = serve_http(server, app, listening, limits, until=until_stopped)
     thread = threading.Thread(target=loop.run_until_complete, args=[serving])
     thread.start()
     try:
@@ -165,10 +174,10 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
         loop.close()
 
 
-@pytest.fixture(scope="session")
-def serve_toy():
-    """Serve an application of the test's own: a context manager of the Wire to it."""
-    return _serve
+@pytest.fixture(scope="module")
+def serve_toy(server):
+    """Serve an application of the test's own, by either server: a context manager of the Wire to it."""
+    return partial(_serve, server=server)
 
 
 @pytest.fixture(scope="session")

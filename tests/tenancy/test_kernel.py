@@ -24,7 +24,7 @@ from tenancy.pool import Pool
 from tenancy.provision import create_workspace
 from tenancy.roles import APP
 from tenancy.session import Gateway
-from tests.conftest import new_database
+from tests.conftest import borrowed, new_database
 
 
 @pytest.fixture
@@ -44,32 +44,34 @@ async def backend(connection) -> int:
 
 
 async def test_third_borrower_of_two_connections_is_told_soon(pool):
-    async with pool.connection(), pool.connection():
+    async with borrowed(pool), borrowed(pool):
         start = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
-            async with pool.connection():
+            async with borrowed(pool):
                 pass
         assert time.monotonic() - start < 5
-    async with pool.connection() as connection:
+    async with borrowed(pool) as lent:
+        connection = lent.connection
         assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_a_workspace_gets_the_same_connection_whenever_it_is_idle(pool):
-    async with pool.connection("w_aaaa"), pool.connection("w_bbbb"):
+    async with borrowed(pool, "w_aaaa"), borrowed(pool, "w_bbbb"):
         pass
     seen = {}
     for workspace in [f"w_{number}" for number in range(20)] * 3:
-        async with pool.connection(workspace) as connection:
+        async with borrowed(pool, workspace) as lent:
+            connection = lent.connection
             seen.setdefault(workspace, set()).add(await backend(connection))
     assert {len(backends) for backends in seen.values()} == {1}
     assert len(set.union(*seen.values())) == 2
 
 
 async def test_a_connection_takes_the_place_of_the_one_that_ended(pool):
-    async with pool.lend("w_aaaa") as first, pool.lend("w_bbbb") as second:
+    async with borrowed(pool, "w_aaaa") as first, borrowed(pool, "w_bbbb") as second:
         assert {first.number, second.number} == {0, 1}
         first.connection.terminate()
-    async with pool.lend("w_aaaa") as first, pool.lend("w_bbbb") as second:
+    async with borrowed(pool, "w_aaaa") as first, borrowed(pool, "w_bbbb") as second:
         assert {first.number, second.number} == {0, 1}
 
 
@@ -83,7 +85,8 @@ async def test_plans_of_a_workspace_are_kept_while_its_connection_is_in_others(w
             async with gateway.workspace(name, read_only=True, one_plan=True) as connection:
                 for project, found in ((tenant.project, "main"), (tenant.projects["secret"], "secret")):
                     assert await connection.fetchval(query, project) == found
-    async with pool.connection() as connection:
+    async with borrowed(pool) as lent:
+        connection = lent.connection
         kept = await connection.fetch(
             "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE $1",
             query + "%",
@@ -114,14 +117,14 @@ async def shared_out(world):
     pool = Pool(world.service_url, size=3, wait_seconds=5)
     own = {}
     for workspace in (f"w_{number}" for number in range(20)):
-        async with pool.lend(workspace) as one, pool.lend(workspace) as other:
+        async with borrowed(pool, workspace) as one, borrowed(pool, workspace) as other:
             own[workspace] = (one.number, other.number)
     yield pool, own
     await pool.close()
 
 
 async def _served(pool, workspace, order):
-    async with pool.lend(workspace) as lent:
+    async with borrowed(pool, workspace) as lent:
         order.append(workspace)
         return lent.number
 
@@ -133,8 +136,8 @@ async def test_a_connection_goes_to_the_first_whom_it_fits_while_others_are_pati
     monkeypatch.setattr("tenancy.pool._PATIENCE", patience)
     pool, own = shared_out
     order = []
-    async with pool.lend(), pool.lend():
-        async with pool.lend() as freed:
+    async with borrowed(pool), borrowed(pool):
+        async with borrowed(pool) as freed:
             strange = next(workspace for workspace in own if freed.number not in own[workspace])
             fitting = next(workspace for workspace in own if freed.number in own[workspace])
             calls = [asyncio.create_task(_served(pool, workspace, order)) for workspace in (strange, fitting)]
@@ -147,25 +150,25 @@ async def test_a_connection_goes_to_the_first_whom_it_fits_while_others_are_pati
 async def test_a_workspace_waits_a_moment_for_a_connection_of_its_own(shared_out, monkeypatch):
     monkeypatch.setattr("tenancy.pool._FITTING_SECONDS", 5)
     pool, own = shared_out
-    async with pool.lend("w_0"):
-        async with pool.lend("w_0") as other:
+    async with borrowed(pool, "w_0"):
+        async with borrowed(pool, "w_0") as other:
             call = asyncio.create_task(_served(pool, "w_0", []))
             await asyncio.sleep(0.1)
             assert (pool.usage.idle, pool.usage.waiting) == (1, 1)
         # One that came later cannot take away what another has waited for.
         thief = next(workspace for workspace in own if own[workspace][0] == other.number)
-        async with pool.lend(thief):
+        async with borrowed(pool, thief):
             assert await call == other.number
 
 
 async def test_a_workspace_whose_own_connections_stay_in_use_is_at_home_on_another(shared_out):
     pool, own = shared_out
-    async with pool.lend("w_0"), pool.lend("w_0"):
-        async with pool.lend("w_0") as third:
+    async with borrowed(pool, "w_0"), borrowed(pool, "w_0"):
+        async with borrowed(pool, "w_0") as third:
             assert third.number not in own["w_0"]
             assert not third.is_at_home
         waits = pool.usage.waits
-        async with pool.lend("w_0") as third:
+        async with borrowed(pool, "w_0") as third:
             assert third.is_at_home
         assert pool.usage.waits == waits == 1
 
@@ -176,13 +179,13 @@ async def test_two_whom_the_place_of_an_ended_connection_fits_best_are_both_serv
     numbers = []
 
     async def hold(*, is_lost):
-        async with pool.lend() as lent:
+        async with borrowed(pool) as lent:
             numbers.append(lent.number)
             await released.wait()
             if is_lost:
                 lent.connection.terminate()
 
-    async with pool.lend():
+    async with borrowed(pool):
         holders = [asyncio.create_task(hold(is_lost=is_lost)) for is_lost in (True, False)]
         await asyncio.sleep(0)
         workspace = next(workspace for workspace in own if own[workspace][0] == numbers[0])
@@ -228,7 +231,12 @@ async def test_whatever_callers_do_each_has_a_connection_alone_and_none_is_lost(
     assert (usage.in_use, usage.waiting) == (0, 0)
     assert ends.total() == 24 * 60
     assert ends["served"] > ends["refused"] + ends["gone"] > 0
-    async with pool.lend("w_1") as one, pool.lend("w_2") as two, pool.lend() as three, pool.lend() as four:
+    async with (
+        borrowed(pool, "w_1") as one,
+        borrowed(pool, "w_2") as two,
+        borrowed(pool) as three,
+        borrowed(pool) as four,
+    ):
         assert {one.number, two.number, three.number, four.number} == {0, 1, 2, 3}
     await pool.close()
 
@@ -240,20 +248,21 @@ async def test_connections_that_are_open_serve_all_where_no_more_can_be_opened(p
         pool = Pool(postgres.dsn(user=APP, database=name), size=2, wait_seconds=0.3)
         backends = set()
         for number in range(20):
-            async with pool.connection(f"w_{number}") as connection:
+            async with borrowed(pool, f"w_{number}") as lent:
+                connection = lent.connection
                 backends.add(await backend(connection))
         assert len(backends) == 1
         assert pool.usage.failed > 0
-        async with pool.connection("w_0"):
+        async with borrowed(pool, "w_0"):
             with pytest.raises(DatabaseUnavailable):
-                async with pool.connection("w_1"):
+                async with borrowed(pool, "w_1"):
                     pass
         await pool.close()
 
 
 async def test_who_stops_waiting_just_when_its_turn_comes_passes_it_on(world):
     pool = Pool(world.service_url, size=1)
-    async with pool.lend("w_acme"):
+    async with borrowed(pool, "w_acme"):
         first, second = (asyncio.create_task(_lent(pool)) for _ in range(2))
         await asyncio.sleep(0)
         assert pool.usage.waiting == 2
@@ -266,7 +275,7 @@ async def test_who_stops_waiting_just_when_its_turn_comes_passes_it_on(world):
 
 
 async def _lent(pool):
-    async with pool.lend("w_acme") as lent:
+    async with borrowed(pool, "w_acme") as lent:
         return lent.is_at_home
 
 
@@ -274,7 +283,7 @@ async def test_a_workspace_is_at_home_on_a_connection_that_it_has_had_until_that
     pool = Pool(world.service_url, size=1, renew_after_workspaces=100)
 
     async def is_at_home(workspace):
-        async with pool.lend(workspace) as lent:
+        async with borrowed(pool, workspace) as lent:
             return lent.is_at_home
 
     assert not await is_at_home("w_acme")
@@ -290,7 +299,8 @@ async def test_connection_is_renewed_after_its_requests(world):
     pool = Pool(world.service_url, size=1, renew_after=3)
     pids = []
     for _ in range(6):
-        async with pool.connection() as connection:
+        async with borrowed(pool) as lent:
+            connection = lent.connection
             pids.append(await backend(connection))
     await pool.close()
     assert (len(set(pids[:3])), len(set(pids[3:])), len(set(pids))) == (1, 1, 2)
@@ -300,7 +310,8 @@ async def test_connection_is_renewed_after_its_workspaces(world):
     pool = Pool(world.service_url, size=1, renew_after_workspaces=2)
     pids = []
     for workspace in ("w_aaaa", "w_aaaa", "w_aaaa", "w_bbbb", "w_aaaa", "w_cccc", "w_cccc"):
-        async with pool.connection(workspace) as connection:
+        async with borrowed(pool, workspace) as lent:
+            connection = lent.connection
             pids.append(await backend(connection))
     await pool.close()
     assert (len(set(pids[:4])), len(set(pids[4:6])), len(set(pids))) == (1, 1, 3)
@@ -363,12 +374,14 @@ async def test_nothing_of_a_request_is_left_on_its_connection(world, schema):
     pool = Pool(world.service_url, size=1)
     gateway = Gateway(pool, statement_timeout_ms=1234)
     query = "SELECT current_user::text, current_setting('search_path'), current_setting('statement_timeout')"
-    async with pool.connection() as connection:
+    async with borrowed(pool) as lent:
+        connection = lent.connection
         before = await connection.fetchrow(query)
     async with gateway.workspace(schema, read_only=True) as connection:
         inside = await connection.fetchrow(query)
         assert await connection.fetchval("SELECT current_setting('TimeZone')") == "UTC"
-    async with pool.connection() as connection:
+    async with borrowed(pool) as lent:
+        connection = lent.connection
         assert await connection.fetchrow(query) == before
     await pool.close()
     assert tuple(inside) == (schema, f"{schema}, pg_temp", "1234ms")

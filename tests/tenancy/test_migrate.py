@@ -309,10 +309,10 @@ async def test_an_empty_database_has_a_plan_too(postgres):
 async def test_a_control_schema_in_use_is_told_and_keeps_nobody_waiting_for_long(fleet, monkeypatch):
     admin, connecting, _ = fleet
     await admin.execute("DROP SCHEMA control CASCADE; CREATE SCHEMA control AUTHORIZATION testorchestrator_control")
+    await admin.execute("SET ROLE testorchestrator_control")
     for statement in statements(Tree.CONTROL, until="0001"):
         await admin.execute(statement)
-    await admin.execute("ALTER TABLE control.workspaces OWNER TO testorchestrator_control")
-    await admin.execute("ALTER TABLE control.alembic_version OWNER TO testorchestrator_control")
+    await admin.execute("RESET ROLE")
     monkeypatch.setattr(migrating, "_CONTROL_PAUSES", (0.0,))
     async with connecting() as busy:
         transaction = busy.transaction()

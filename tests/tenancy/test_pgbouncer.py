@@ -163,7 +163,7 @@ async def test_nothing_sticks_to_the_connections(pooled, gateway):
     await first.close()
     await second.close()
     assert {row["pid"] for row in rows} == set(await pooled.backends())
-    assert {tuple(row)[1:] for row in rows} == {(APP, '"$user", public', "10s", 0)}
+    assert {tuple(row)[1:] for row in rows} == {(APP, '""', "10s", 0)}
 
 
 async def test_a_statement_out_of_time_ends_alone(pooled, gateway):

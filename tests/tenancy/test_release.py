@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import asyncpg
 import pytest
 
 from migrations.trees import Tree, declared, head, known, statements
-from tenancy.connection import connect
 from tenancy.errors import TenancyError
 from tenancy.keys import hash_key
+from tenancy.migrate import migrate
+from tenancy.posture import look
 from tenancy.release import Release, this_release
-from tenancy.roles import APP
+from tenancy.roles import APP, SET_CONFIG
 from tests.conftest import make_tenant, new_database, serving
 
 
@@ -75,22 +77,50 @@ async def test_a_workspace_out_of_range_is_asked_to_wait_and_others_are_served(p
     assert answers == [(200, None), (503, "30"), (503, "30")]
 
 
-async def test_processes_of_the_first_release_still_find_out_whose_a_key_is(postgres):
+async def test_the_release_before_serves_until_it_has_gone(postgres):
+    """It calls control's functions as the login, which a migration leaves to it while one of it is connected."""
+    key = "SELECT user_id, touch_due FROM control.authenticate_key($1)"
     async with new_database(postgres) as (name, admin):
         tenant = await make_tenant(admin, "acme", host="", port=0)
-        login = await connect(postgres.dsn(user=APP, database=name), name="the login")
-        row = await login.fetchrow(
-            "SELECT workspace_id, schema_name, schema_version, user_id, api_key_id, touch_due "
-            "FROM control.authenticate($1)",
-            hash_key(tenant.people["lead"].key),
-        )
+        await as_the_release_before_left_it(admin)
+        url = postgres.dsn(user=APP, database=name)
+        before = await asyncpg.connect(url)
+        report = await migrate(admin)
+        assert report.is_held
+        another = await asyncpg.connect(url)
+        for login in (before, another):
+            person = tenant.people["lead"]
+            assert await login.fetchval(key, hash_key(person.key)) == person.id
+            await login.execute("SELECT control.touch_key(1)")
+            await login.fetchval("SELECT set_config('jit', 'off', false)")
+            await login.close()
+        # Of this release some serve already, and are let in beside it.
+        with serving(url):
+            assert not (await migrate(admin)).is_held
+        login = await asyncpg.connect(url)
+        for query in ("SELECT * FROM control.authenticate_key('x')", "SELECT set_config('jit', 'off', false)"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await login.fetch(query)
         await login.close()
-    assert (row["workspace_id"], row["user_id"]) == (tenant.workspace.id, tenant.people["lead"].id)
+        assert (await look(admin)).is_sound
+
+
+async def as_the_release_before_left_it(admin) -> None:
+    """Take the control schema back to where it was before the login was to do nothing at rest."""
+    await admin.execute("SET ROLE testorchestrator_control")
+    await admin.execute("UPDATE control.alembic_version SET version_num = '0006'")
+    for statement in statements(Tree.CONTROL, until="0005"):
+        if statement.startswith("CREATE FUNCTION"):
+            await admin.execute(statement.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
+        elif statement.startswith(("GRANT", "REVOKE")):
+            await admin.execute(statement)
+    await admin.execute("RESET ROLE")
+    await admin.execute(f"ALTER ROLE {APP} RESET ALL; GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}")
 
 
 async def test_a_database_before_its_migration_is_not_served(postgres):
     async with new_database(postgres) as (name, admin):
-        await admin.execute("DROP FUNCTION control.confirm_key(bigint, bigint, text, text, text)")
+        await admin.execute("DROP FUNCTION control.use_link(bigint, bigint, text, bytea, text, text)")
         with (
             pytest.raises(TenancyError, match=r"not at this release's schema .*Run: testorchestrator migrate"),
             serving(postgres.dsn(user=APP, database=name)),

@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 
+from service.links import Purpose
 from tenancy.accounts import Accounts, Session
 from tenancy.pool import Pool
 from tenancy.session import Gateway
@@ -181,7 +182,10 @@ async def test_functions_of_accounts_take_nobodys_word_for_who_asks(world, acme,
             assert not await accounts.revoke_own_key(wrong, found[0].id)
             assert await accounts.name_keys(wrong, [found[0].id]) == {}
             assert not (await accounts.find_place("acme", wrong)).signed_in
-            assert not await accounts.replace_password(wrong.workspace_id, wrong.user_id, old_stamp="x", new_hash="x")
+            where = (wrong.workspace_id, wrong.user_id)
+            assert await accounts.prove_password(*where, wrong.stamp) is None
+            assert await accounts.change_password(*where, computed_hash=wrong.stamp, new_hash="x") is None
+            assert await accounts.use_link(*where, Purpose.RESET, wrong.stamp, new_hash="x") is None
         assert await accounts.name_keys(right, [found[0].id]) == {found[0].id: found[0].label}
         assert await accounts.find_place("nosuch", right) is None
     finally:

@@ -13,7 +13,7 @@ import pytest
 from service.domain.passwords import password_fault
 from service.domain.users import add_user
 from service.links import Link, Purpose, Signer
-from tenancy.accounts import NO_STAMP, stored_password
+from tenancy.accounts import issue_link, stored_hash
 from tenancy.keys import set_owner_active
 from tenancy.session import as_workspace
 from tests.conftest import SECRET_KEY
@@ -109,7 +109,8 @@ async def test_invitation_lets_a_person_in_once(postgres):
             ann = await add_user(
                 connection, email="ann@initech.example", name="ann", access_level="REGULAR_USER", role="Tester"
             )
-        link = Link(workspace.id, ann, NO_STAMP)
+        secret = await issue_link(admin, workspace_id=workspace.id, user_id=ann, purpose=Purpose.INVITATION)
+        link = Link(workspace.id, ann, secret)
         token = Signer(SECRET_KEY).token(Purpose.INVITATION, link)
 
         async def refused(path: str, text: str) -> None:
@@ -121,10 +122,10 @@ async def test_invitation_lets_a_person_in_once(postgres):
             page = browser.post(path.partition("?")[0], {**form, "password": ANOTHER, "again": ANOTHER})
             assert page.status == 410
             assert text in page.body
-            assert await stored_password(admin, workspace_id=workspace.id, user_id=ann) is None
+            assert await stored_hash(admin, workspace_id=workspace.id, user_id=ann) is None
 
-        elsewhere = Signer(SECRET_KEY).token(Purpose.INVITATION, Link(workspace.id + 1, ann, NO_STAMP))
-        nobody = Signer(SECRET_KEY).token(Purpose.INVITATION, Link(workspace.id, 987_654_321, NO_STAMP))
+        elsewhere = Signer(SECRET_KEY).token(Purpose.INVITATION, Link(workspace.id + 1, ann, secret))
+        nobody = Signer(SECRET_KEY).token(Purpose.INVITATION, Link(workspace.id, 987_654_321, secret))
         await refused(INVITATION, "address is not complete")
         await refused(f"{INVITATION}?token={token[:-1]}", "not valid")
         await refused(f"{INVITATION}?token=%3Cscript%3E", "not valid")

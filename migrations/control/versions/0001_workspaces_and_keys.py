@@ -9,6 +9,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# What releases before call stays.
+compatible_from = "0001"
+
 
 # All that the service's login may do with the control schema. No row means: refuse, whatever the cause.
 AUTHENTICATE = """

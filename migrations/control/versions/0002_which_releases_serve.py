@@ -8,6 +8,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+# What releases before call stays.
+compatible_from = "0001"
+
 
 # As authenticate, which stays for the processes of older releases: a changed result would be another function, and
 # theirs is in statements that they have prepared.

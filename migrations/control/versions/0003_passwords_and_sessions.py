@@ -8,6 +8,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# What releases before call stays.
+compatible_from = "0001"
+
 
 # A page's address names a workspace, its cookie a user and the stamp of their password. No row: no such workspace.
 FIND_WORKSPACE = """

@@ -7,6 +7,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+# What releases before call stays.
+compatible_from = "0001"
+
 
 # What the pages of administration need to know and to do about other users of the same workspace. Whoever calls shows
 # the stamp of a session that holds; that its user is an administrator only the workspace knows, and is asked there.

@@ -7,6 +7,9 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+# What releases before call stays.
+compatible_from = "0001"
+
 
 # What a process looked up a moment ago, asked for again in the very transaction that works for the key: who is not let
 # in any more ends it. By the key's id, so that no hash stands in a statement, which the server writes to its log where

@@ -17,7 +17,6 @@ from service.links import LIFETIMES, Link, Purpose
 from service.web.admin.forms import FORM, chosen, existing, telling, version_of
 from service.web.invitations import can_mail, letter, link_to_show
 from service.web.visitors import page
-from tenancy.accounts import NO_STAMP
 
 if TYPE_CHECKING:
     from quart import Response
@@ -69,7 +68,7 @@ async def invite(visit: Visit) -> Response:
         )
     if faults:
         return await _invitation(visit, faults)
-    return await _let_in(visit, user, Purpose.INVITATION, NO_STAMP, by_mail=can_mail(visit))
+    return await _let_in(visit, user, Purpose.INVITATION, by_mail=can_mail(visit))
 
 
 @page("/admin/users/<int:user_id>", duty=Duty.SEE_PEOPLE)
@@ -126,10 +125,10 @@ async def make_link(visit: Visit, user_id: int) -> Response:
     user = await existing(get_user(visit.work, user_id))
     if not user["active"]:
         raise NotFoundOrDenied
-    stored = await visit.web.accounts.read_password(visit.place.workspace_id, user_id)
-    purpose = Purpose.RESET if stored else Purpose.INVITATION
+    accounts = await visit.web.accounts.look_at_users(visit.session, [user_id])
+    purpose = Purpose.RESET if accounts[user_id].has_password else Purpose.INVITATION
     by_mail = visit.form.get("how") == "mail" and can_mail(visit)
-    return await _let_in(visit, user, purpose, stored.stamp if stored else NO_STAMP, by_mail=by_mail)
+    return await _let_in(visit, user, purpose, by_mail=by_mail)
 
 
 @page("/admin/users/<int:user_id>/groups", duty=Duty.MANAGE_GROUPS, form=True)
@@ -230,9 +229,11 @@ async def _confirmation(visit: Visit, user_id: int, verb: str, faults: dict[str,
     )
 
 
-async def _let_in(visit: Visit, user: Document, purpose: Purpose, stamp: str, *, by_mail: bool) -> Response:
+async def _let_in(visit: Visit, user: Document, purpose: Purpose, *, by_mail: bool) -> Response:
     """Mail the link, or show it: it is in no other page, and works once."""
-    link = Link(visit.place.workspace_id, user["id"], stamp)
+    workspace_id = visit.place.workspace_id
+    secret = await visit.web.accounts.issue_link(workspace_id, user["id"], purpose)
+    link = Link(workspace_id, user["id"], secret)
     details = {"link": purpose.name.lower(), "mailed": by_mail}
     visit.work.changes.append(Change(action="update", object_type="user", object_id=user["id"], details=details))
     if by_mail:
