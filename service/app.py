@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart
 
 from service import __version__
-from service.health import Database, install_health
+from service.health import PROBES, Database, install_health
 from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
@@ -54,7 +54,17 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
     accounts_pool = _pool(settings, size=_small(settings))
-    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release, endpoint=PATH)
+    install_pages(
+        app,
+        gateway,
+        Accounts(Gateway(accounts_pool)),
+        settings,
+        release=release,
+        endpoint=PATH,
+        # The other half is for those who are signed in.
+        guests_at_once=_small(settings) // 2,
+        not_pages=PROBES | {PATH},
+    )
     endpoint = Endpoint(
         host,
         info=ServerInfo(name="testorchestrator", title="TestOrchestrator", version=__version__),

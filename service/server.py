@@ -16,7 +16,9 @@ import structlog
 from migrations.trees import Tree, head
 from service import __version__
 from service.app import create_app, most_connections
+from service.connections import Connections, room
 from service.http_servers import BACKLOG, Limits, serve_http
+from service.mcp.http import PATH
 from service.metrics import Metrics, serving_metrics
 from tenancy.connection import connect, is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger()
 _ASK_AGAIN_SECONDS = 1
+#: Descriptors for logs, metrics, mail and the like.
+_SPARE = 32
 #: Linux alone has it.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
@@ -149,8 +153,11 @@ async def _serve(
         stops.set()
         await asyncio.sleep(settings.drain_seconds)
 
+    # To cancel a query takes a connection more.
+    connections = Connections(room(spare=2 * most_connections(settings) + _SPARE))
     try:
-        await serve_http(settings.server, app, listening, limits, until=stopped)
+        with connections.watching(asyncio.get_running_loop()):
+            await serve_http(settings.server, connections.serving(app, kept=PATH), listening, limits, until=stopped)
     finally:
         stopping.cancel()
 

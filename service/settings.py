@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
     #: Tries to sign in from one client address, of all workers together; 0: as many as it likes.
     sign_ins_per_minute: int = Field(default=20, ge=0)
+    #: Pages for one client address without a session, of all workers together; 0: as many as it likes.
+    guest_pages_per_minute: int = Field(default=600, ge=0)
     #: Mail for forgotten passwords; without a host none is sent, and operators make the links.
     smtp_host: str | None = None
     smtp_port: int = Field(default=587, ge=1, le=65535)

@@ -9,6 +9,7 @@ import structlog
 import typer
 
 from service.cli.console import run
+from service.connections import raise_descriptors
 from service.http_servers import require
 from service.logs import configure_logging
 from service.server import listen, wait_for_database
@@ -47,10 +48,12 @@ def serve(
         asyncio.run(wait_for_database(settings, wait))
     listening = listen(settings.host, settings.port)
     host, port, *_ = listening.getsockname()
+    # Workers inherit it.
+    descriptors = raise_descriptors()
     count = {"workers": settings.workers} if settings.workers > 1 else {}
 
     def ready() -> None:
-        structlog.get_logger().info("serving", host=host, port=port, **count)
+        structlog.get_logger().info("serving", host=host, port=port, descriptors=descriptors, **count)
 
     if settings.workers > 1:
         from service.workers import serve_by_workers

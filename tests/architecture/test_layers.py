@@ -32,6 +32,7 @@ ALLOWED = {
         "service.calls",
     },
     "service.http_servers": {"service.errors"},
+    "service.connections": set(),
     "service.limits": set(),
     "service.plain_http": set(),
     "service.links": set(),
@@ -48,7 +49,7 @@ ALLOWED = {
     },
     "service.server": {
         "tenancy", "migrations", "service.app", "service.http_servers", "service.settings", "service.metrics",
-        "service",
+        "service.connections", "service.mcp", "service",
     },
     "service.asgi": {
         "migrations", "service.app", "service.logs", "service.metrics", "service.server", "service.settings",
@@ -62,7 +63,7 @@ ALLOWED = {
     "service.cli": {
         "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.http_servers",
         "service.logs", "service.server", "service.workers", "service.settings", "service.links", "service.snippets",
-        "service.metrics", "service",
+        "service.metrics", "service.connections", "service",
     },
 }  # fmt: skip
 
