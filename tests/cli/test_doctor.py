@@ -47,7 +47,7 @@ async def test_sound_database(database):
     ways_in = [row for row in document["memberships"] if row["member"] == APP]
     assert [(row["inherit"], row["set"], row["admin"]) for row in ways_in] == [(False, True, False)] * 3
     assert {row["callers"] for row in document["functions"]} == {
-        "postgres", "postgres, testorchestrator_owner",
+        "postgres", "postgres, testorchestrator_app", "postgres, testorchestrator_owner",
     }  # fmt: skip
 
 
