@@ -178,7 +178,7 @@ async def _set(admin: asyncpg.Connection, role: str, settings: Mapping[str, str]
 async def take_lock(admin: asyncpg.Connection, name: str) -> None:
     """Take the lock *name* until the end of the transaction; raise TenancyError if somebody keeps it.
 
-    Whoever is no workspace may have been granted advisory locks, so it is never waited for without an end.
+    Somebody else's session may keep it for ever, so it is never waited for without an end.
     """
     await admin.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
     try:
