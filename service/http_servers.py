@@ -38,7 +38,7 @@ _VERSIONS = (b"1.0", b"1.1")
 # What h11 takes for the end of a head.
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 #: A line that ends without a carriage return, or goes on in the next one.
-_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\n[ \t]")
+_AMBIGUOUS = re.compile(rb"\n(?:(?<!\r\n)|[ \t])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

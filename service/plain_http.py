@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
 
 _VERSIONS = frozenset({"1.0", "1.1"})
+_TARGETS = ("/", "http://", "https://")
 _BOTH_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _LINGER_SECONDS = 1
 _REFUSAL = orjson.dumps({"error": "bad_request", "error_description": "Only plain HTTP/1.1 is spoken here."})
@@ -33,7 +34,7 @@ class ASGIApplication(Protocol):
 
 
 class PlainHttp:
-    """Lets *application* have requests of HTTP/1 of one length; there are no WebSockets.
+    """Lets *application* have requests of HTTP/1 for a path and of one length; there are no WebSockets.
 
     A connection over which an answer goes out before the whole request has come is of no more use, and says so. It is
     closed a little later, since a client that is still sending into a closed connection may never see the answer.
@@ -77,7 +78,7 @@ class PlainHttp:
 
 def _is_plain(scope: HTTPScope) -> bool:
     names = {name for name, _ in scope["headers"]}
-    return scope["http_version"] in _VERSIONS and not names >= _BOTH_LENGTHS
+    return scope["http_version"] in _VERSIONS and scope["path"].startswith(_TARGETS) and not names >= _BOTH_LENGTHS
 
 
 async def _refuse(kind: str, receive: ASGIReceiveCallable, send: Any) -> None:

@@ -18,6 +18,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
+import asyncpg
 import structlog
 from quart import Blueprint, Response, current_app, request, session
 
@@ -331,7 +332,7 @@ def _add(path: str, handler: Callable[..., object], serve: Callable[..., Awaitab
                 # Whoever is slow to send it has no turn meanwhile.
                 await request.form
             async with guests.turn(sessions.claimed()):
-                answered = await (_to_its_end(work()) if form else work())
+                answered = await (_to_its_end(work()) if form else _again(work))
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes a page
             answered = page_for(error, root_of(request.scope, slug))
         except asyncio.CancelledError:
@@ -346,6 +347,15 @@ def _add(path: str, handler: Callable[..., object], serve: Callable[..., Awaitab
 
 def _log(began: float, **told: object) -> None:
     _LOG.info("page", **told, duration_ms=round((time.perf_counter() - began) * 1000, 2))
+
+
+async def _again(work: Callable[[], Awaitable[Response]]) -> Response:
+    """Return what *work* answers, which writes nothing, at its second try where what was prepared became invalid."""
+    try:
+        return await work()
+    except asyncpg.InvalidCachedStatementError:
+        # A migration has changed a column's type meanwhile.
+        return await work()
 
 
 async def _to_its_end(work: Coroutine[None, None, Response]) -> Response:

@@ -151,7 +151,7 @@ def _serve(application, *, server, body_timeout=30, grace=5, allowed_origins=fro
     app.asgi_app = PlainHttp(app.asgi_app)
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
-    limits = Limits(keep_alive_seconds=5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
+    limits = Limits(keep_alive_seconds=0.5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
 
