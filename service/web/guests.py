@@ -29,8 +29,8 @@ class Guests:
         # Names to remember, with nothing to take: the last of them.
         self._ended = Buckets(burst=1, per_second=0)
 
-    def wait(self, session: Session | None, address: str) -> float:
-        """Return the seconds until the address may ask again, 0 if it may now, and counts it; 0 too for no guest."""
+    def take(self, session: Session | None, address: str) -> float:
+        """Count a guest's request and return 0, or return the seconds until the address may ask again."""
         return self._addresses.take(address) if self._is_guest(session) else 0.0
 
     @asynccontextmanager

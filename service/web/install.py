@@ -103,7 +103,7 @@ def install(
         if request.path in not_pages or request.path.startswith(STATIC):
             return None
         address = visitor_address()
-        wait = web.guests.wait(sessions.claimed(), address)
+        wait = web.guests.take(sessions.claimed(), address)
         return too_many_pages(wait, address) if wait else None
 
     @app.after_request
