@@ -33,9 +33,9 @@ from tests.isolation.storm import REACHING
 from tests.pgbouncer import WITHOUT_PREPARED, pgbouncer
 
 MODES = ("usual", "strict", "pgbouncer")
-TRIES = int(os.environ.get("INJECTION_TRIES", "450"))
+TRIES = int(os.environ.get("INJECTION_TRIES", "1500"))
 CALLERS = 3
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 QUERY = required("query", text(minimum=1, maximum=2_000))
 RESULT = record({"rows": STRING})
 
@@ -154,6 +154,7 @@ async def test_a_tool_that_runs_any_sql_stays_in_its_workspace(place, figure):
             with suppress(OSError):
                 await asyncio.to_thread(go_away, other, "read_by_sql", key, dice)
             revoked += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
     for thread in troubles:
         await asyncio.to_thread(thread.stop)
     harmless = {"served", "refused", "told to come again"}
