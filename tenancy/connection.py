@@ -13,7 +13,6 @@ import asyncpg
 import orjson
 
 from tenancy.errors import TenancyError, first_line
-from tenancy.release import application_name
 from tenancy.roles import DRIVER
 
 if TYPE_CHECKING:
@@ -51,12 +50,13 @@ async def connect(
     statement_cache_size: int = 100,
     login: Login | None = None,
     command_timeout: float | None = None,
+    application: str = "",
     direct: bool = False,
 ) -> asyncpg.Connection:
     """Return a new connection to *url*, whose server is recent enough; raise TenancyError within 10 seconds.
 
-    With *command_timeout*, in seconds, a query raises TimeoutError where the server does not answer at all. With
-    *direct*, a pooler in between is refused.
+    With *command_timeout*, in seconds, a query raises TimeoutError where the server does not answer at all. The server
+    shows *application* to administrators. With *direct*, a pooler in between is refused.
     """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -66,6 +66,7 @@ async def connect(
                 login=login,
                 statement_cache_size=statement_cache_size,
                 command_timeout=command_timeout,
+                application=application,
                 direct=direct,
             )
     except asyncpg.InvalidCatalogNameError as error:
@@ -114,13 +115,15 @@ async def require_statement_cache(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _connect(url: str, *, name: str, login: Login | None, direct: bool, **options: Any) -> asyncpg.Connection:
+async def _connect(
+    url: str, *, name: str, login: Login | None, application: str, direct: bool, **options: Any
+) -> asyncpg.Connection:
     as_role = {} if login is None else {"user": login.role, "password": login.password}
     # Age alone ends no statement: a workspace that comes every ten minutes finds its plans, too.
     connection = await asyncpg.connect(
         url,
         max_cached_statement_lifetime=0,
-        server_settings={"application_name": application_name()},
+        server_settings={"application_name": application} if application else None,
         **options,
         **as_role,
     )

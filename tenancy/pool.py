@@ -24,6 +24,7 @@ import asyncpg
 
 from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
+from tenancy.release import application_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -353,6 +354,7 @@ class Pool:
                 statement_cache_size=self._statement_cache_size,
                 login=login,
                 command_timeout=self._command_timeout,
+                application=application_name(),
             )
         except TenancyError as error:
             self._failed += 1
