@@ -20,6 +20,7 @@ from collections import OrderedDict, deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -68,8 +69,8 @@ class Lent:
 class PoolUsage:
     """How a pool is used now (*in_use*, *idle*, *closing*, *waiting*), and since it was made.
 
-    *refused* are those who waited in vain for any connection, *over_share* those for whose workspace there was none
-    because it had its share, *failed* the connections that could not be made.
+    *refused* are those who waited in vain, but for those whose workspace had its share: these are *over_share*. What
+    *failed* are connections that could not be made.
     """
 
     size: int
@@ -274,8 +275,7 @@ class Pool:
         self._serve()
         if waiter.turn.done():
             return
-        is_over = self._shares.is_over(waiter.workspace)
-        if is_over or (self._free and not self._shares.allow(waiter.workspace, len(self._free))):
+        if self._shares.has_its_own(waiter.workspace):
             self._over_share += 1
             self._end_wait(waiter, DatabaseUnavailable("the workspace has its share of the connections"))
         else:
@@ -418,4 +418,4 @@ class Pool:
 @lru_cache(maxsize=10_000)
 def _order_of(workspace: str, size: int) -> Sequence[int]:
     """Return the numbers of the connections, those first that are to be the workspace's own."""
-    return tuple(sorted(range(size), key=lambda number: hash((workspace, number))))
+    return sorted(range(size), key=lambda number: blake2b(f"{workspace} {number}".encode(), digest_size=8).digest())

@@ -80,6 +80,10 @@ class Shares:
             return False
         return self._uses[workspace].average_at(now) > self._equal
 
+    def has_its_own(self, workspace: str | None) -> bool:
+        """Return whether the workspace holds as much as it may count upon, or has held more lately."""
+        return self.is_over(workspace) or self.held(workspace) >= max(1, min(self._equal, self._size - self._spare))
+
     def miss(self, workspace: str | None) -> None:
         """Note that the workspace has had to wait: there is a shortage, unless it is one of those who caused it."""
         if not self.held(workspace) and not self.is_over(workspace):
