@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from hashlib import blake2b
-from itertools import count, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -31,7 +31,7 @@ from tenancy.errors import DatabaseUnavailable, TenancyError
 from tenancy.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from tenancy.connection import Login
 
@@ -45,8 +45,10 @@ _FITTING_SECONDS = 0.05
 _RETURN_SECONDS = 0.2
 # After this part of the longest wait, whoever waits comes before those who came later.
 _PATIENCE = 0.25
-# One that comes free is offered to so many workspaces that wait.
+# One that comes free is offered to so many workspaces that wait, and goes to the first that has not held too much,
+# holds none and is fitted.
 _PASSING = 64
+_FIRST = (False, 0, False)
 
 
 @dataclass(slots=True, eq=False)
@@ -124,15 +126,24 @@ class _Place:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Who waits for a place, in the order of their numbers. *turn* is done with one, or when it was in vain."""
+    """Who waits for a place, *since* then; *turn* is done with one, or when it was in vain."""
 
-    number: int
     workspace: str | None
     turn: asyncio.Future[_Place]
+    since: float
+    then: asyncio.TimerHandle | None = None
     #: It has waited for a place that fits for long enough.
     takes_any: bool = False
-    #: It has waited for so long that it comes before those who came later.
+    #: It has waited for so long that its workspace counts as one that holds none.
     is_due: bool = False
+
+    def after(self, seconds: float, work: Callable[[_Waiter], None]) -> None:
+        """Do *work* when so many seconds have passed since it began to wait."""
+        self.then = self.turn.get_loop().call_at(self.since + seconds, work, self)
+
+    def stop(self) -> None:
+        if self.then is not None:
+            self.then.cancel()
 
 
 class Pool:
@@ -172,7 +183,6 @@ class Pool:
         self._opening: set[_Place] = set()
         # Who waits, by workspace: first those that were served the longest ago.
         self._queues: OrderedDict[str | None, deque[_Waiter]] = OrderedDict()
-        self._numbers = count()
         # Those that are being opened or closed for a workspace among what it holds.
         self._shares = Shares(size, self._queues.keys())
         self._waits = self._refused = self._over_share = self._failed = 0
@@ -216,8 +226,8 @@ class Pool:
     async def close(self) -> None:
         """Close the idle connections, and any lent one when it comes back; refuse all who wait."""
         self._closed = True
-        for waiter in [waiter for queue in self._queues.values() for waiter in queue]:
-            self._end_wait(waiter, DatabaseUnavailable("the pool is closed"))
+        for waiter in [waiter for queue in self._queues.values() for waiter in queue if not waiter.turn.done()]:
+            self._end_wait(waiter, "the pool is closed")
         for place in list(self._free.values()):
             await self._close(place)
         if self._closing:
@@ -236,40 +246,38 @@ class Pool:
 
     async def _wait(self, workspace: str | None) -> _Place:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(next(self._numbers), workspace, loop.create_future())
+        waiter = _Waiter(workspace, loop.create_future(), loop.time())
         self._queues.setdefault(workspace, deque()).append(waiter)
         fitting = _FITTING_SECONDS if self._login_of is None else _RETURN_SECONDS
-        timers = (
-            loop.call_later(fitting, self._take_any, waiter),
-            loop.call_later(_PATIENCE * self._wait_seconds, self._become_due, waiter),
-            loop.call_later(self._wait_seconds, self._refuse, waiter),
-        )
+        waiter.after(fitting, self._take_any)
         self._waits += 1
-        began = loop.time()
         try:
             return await waiter.turn
         except asyncio.CancelledError:
-            # It may have been served in the same turn of the loop.
-            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+            if waiter.turn.cancelled():
+                self._leave(waiter)
+            elif waiter.turn.exception() is None:
+                # It was served in the same turn of the loop.
                 self._take_back(waiter.turn.result(), is_settled=True)
             raise
         finally:
-            self._waited_seconds += loop.time() - began
-            for timer in timers:
-                timer.cancel()
-            self._leave(waiter)
+            self._waited_seconds += loop.time() - waiter.since
+            waiter.stop()
 
     def _take_any(self, waiter: _Waiter) -> None:
         waiter.takes_any = True
         self._serve()
         if not waiter.turn.done():
             self._shares.miss(waiter.workspace)
+            waiter.after(_PATIENCE * self._wait_seconds, self._become_due)
 
     def _become_due(self, waiter: _Waiter) -> None:
-        waiter.is_due = waiter.takes_any = True
+        waiter.is_due = True
         self._serve()
         if self._shares.is_over(waiter.workspace):
             self._refuse(waiter)
+        else:
+            waiter.after(self._wait_seconds, self._refuse)
 
     def _refuse(self, waiter: _Waiter) -> None:
         self._serve()
@@ -277,42 +285,47 @@ class Pool:
             return
         if self._shares.has_its_own(waiter.workspace):
             self._over_share += 1
-            self._end_wait(waiter, DatabaseUnavailable("the workspace has its share of the connections"))
+            self._end_wait(waiter, "the workspace has its share of the connections")
         else:
             self._refused += 1
-            self._end_wait(waiter, DatabaseUnavailable("no connection came free in time"))
+            self._end_wait(waiter, "no connection came free in time")
 
-    def _end_wait(self, waiter: _Waiter, error: DatabaseUnavailable) -> None:
-        if not waiter.turn.done():
-            waiter.turn.set_exception(error)
+    def _end_wait(self, waiter: _Waiter, reason: str) -> None:
+        self._leave(waiter)
+        waiter.turn.set_exception(DatabaseUnavailable(reason))
 
     def _leave(self, waiter: _Waiter) -> None:
-        queue = self._queues.get(waiter.workspace, deque())
-        with suppress(ValueError):
-            queue.remove(waiter)
+        queue = self._queues[waiter.workspace]
+        queue.remove(waiter)
         if not queue:
-            self._queues.pop(waiter.workspace, None)
+            del self._queues[waiter.workspace]
 
     def _serve(self) -> None:
         """Give places to those who wait, for as long as there is one that somebody may have."""
-        while self._free and (found := min(self._candidates(), default=None, key=lambda candidate: candidate[0])):
-            _, waiter, place = found
+        while self._free and self._queues and (found := self._next()):
+            waiter, place = found
             waiter.turn.set_result(self._grant(place, waiter.workspace))
             self._leave(waiter)
             if waiter.workspace in self._queues:
                 self._queues.move_to_end(waiter.workspace)
 
-    def _candidates(self) -> Iterator[tuple[tuple[bool, int, bool, int], _Waiter, _Place]]:
-        """Yield the first of each workspace that may be served now, with its rank and the place that it would get."""
+    def _next(self) -> tuple[_Waiter, _Place] | None:
+        """Return who is to be served, and the place to give: of several the first, in the order of the queues."""
+        found, least = None, None
         for workspace, queue in islice(self._queues.items(), _PASSING):
             waiter = next((waiter for waiter in queue if not waiter.turn.done()), None)
             if waiter is None or not self._shares.allow(workspace, len(self._free)):
                 continue
             place, fits = self._best(workspace)
-            if place is not None and (fits or waiter.takes_any):
-                held = 0 if waiter.is_due else self._shares.held(workspace)
-                rank = (self._shares.is_over(workspace), held, not (fits or waiter.is_due), waiter.number)
-                yield rank, waiter, place
+            if place is None or not (fits or waiter.takes_any):
+                continue
+            held = 0 if waiter.is_due else self._shares.held(workspace)
+            rank = (self._shares.is_over(workspace), held, not (fits or waiter.is_due))
+            if least is None or rank < least:
+                found, least = (waiter, place), rank
+                if rank == _FIRST:
+                    break
+        return found
 
     def _best(self, workspace: str | None) -> tuple[_Place | None, bool]:
         """Return the free place that fits best, one that is yet to be opened perhaps, and whether it does fit."""

@@ -69,14 +69,14 @@ class Shares:
 
     def allow(self, workspace: str | None, free: int) -> bool:
         """Return whether the workspace may take one more place, of which so many are free."""
-        if self.is_over(workspace):
-            return free > self._spare and self.held(workspace) < self._equal
-        return free > self._spare or not self.held(workspace)
+        if free > self._spare:
+            return not self.is_over(workspace) or self.held(workspace) < self._equal
+        return not self.held(workspace) and not self.is_over(workspace)
 
     def is_over(self, workspace: str | None) -> bool:
         """Return whether the workspace has held more than its share lately, in a time of shortage."""
         now = _now()
-        if workspace is None or workspace not in self._uses or now >= self._short_until:
+        if now >= self._short_until or workspace is None or workspace not in self._uses:
             return False
         return self._uses[workspace].average_at(now) > self._equal
 

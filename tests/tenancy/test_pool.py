@@ -224,15 +224,21 @@ MUTATIONS = {
     ),
     "the last quarter": Mutation(
         tenancy.shares,
-        "return free > self._spare or not",
-        "return True or not",
+        "if free > self._spare:",
+        "if True:",
         a_greedy_workspace_leaves_the_last_quarter,
     ),
     "the last quarter, for who held too much": Mutation(
-        tenancy.shares, "return free > self._spare and", "return", who_held_too_much_lately_is_held_to_its_share
+        tenancy.shares,
+        "return not self.held(workspace) and not self.is_over(workspace)",
+        "return not self.held(workspace)",
+        who_held_too_much_lately_is_held_to_its_share,
     ),
     "the equal share": Mutation(
-        tenancy.shares, "and self.held(workspace) < self._equal", "", who_held_too_much_lately_is_held_to_its_share
+        tenancy.shares,
+        "or self.held(workspace) < self._equal",
+        "or True",
+        who_held_too_much_lately_is_held_to_its_share,
     ),
     "the average of lately": Mutation(
         tenancy.shares, "> self._equal\n", "> self._size\n", who_held_too_much_lately_is_held_to_its_share
