@@ -45,8 +45,8 @@ _FITTING_SECONDS = 0.05
 _RETURN_SECONDS = 0.2
 # After this part of the longest wait, whoever waits comes before those who came later.
 _PATIENCE = 0.25
-# One that comes free is offered to so many workspaces that wait, and goes to the first that has not held too much,
-# holds none and is fitted.
+# One that comes free is offered to so many workspaces that hold none, and goes to the first that has not held too much
+# and is fitted.
 _PASSING = 64
 _FIRST = (False, 0, False)
 
@@ -306,13 +306,14 @@ class Pool:
             waiter, place = found
             waiter.turn.set_result(self._grant(place, waiter.workspace))
             self._leave(waiter)
-            if waiter.workspace in self._queues:
+            # The service's own keep their turn: without what they look up, nobody else goes on.
+            if waiter.workspace is not None and waiter.workspace in self._queues:
                 self._queues.move_to_end(waiter.workspace)
 
     def _next(self) -> tuple[_Waiter, _Place] | None:
         """Return who is to be served, and the place to give: of several the first, in the order of the queues."""
         found, least = None, None
-        for workspace, queue in islice(self._queues.items(), _PASSING):
+        for workspace, queue in islice(self._queues.items(), self._size + _PASSING):
             waiter = next((waiter for waiter in queue if not waiter.turn.done()), None)
             if waiter is None or not self._shares.allow(workspace, len(self._free)):
                 continue

@@ -62,6 +62,32 @@ def places_go_to_those_who_hold_the_fewest(kind):
         assert order == ["w_b", "w_a"]
 
 
+def who_has_waited_for_long_comes_before_those_who_hold_less(kind):
+    with calling(kind, size=8) as calls:
+        for workspace in ("w_a", "w_a", "w_a", "w_a", "w_b", "w_b"):
+            calls.call(workspace)
+            calls.pass_time(0.1)
+        first = calls.call("w_a")
+        calls.pass_time(0.6)
+        second = calls.call("w_b")
+        calls.pass_time(0.1)
+        calls.holders("w_b")[0].end.set_result("settled")
+        calls.connect_all()
+        assert [calls.outcome(one) for one in (first, second)] == ["works", "waits"]
+
+
+def what_the_service_looks_up_keeps_its_turn(kind):
+    with calling(kind, size=1) as calls:
+        calls.call("w_a")
+        calls.pass_time(0.1)
+        waiting = [calls.call(workspace) for workspace in (None, None, "w_b")]
+        calls.pass_time(0.1)
+        for caller in waiting:
+            calls.holders()[0].end.set_result("settled")
+            calls.connect_all()
+            assert calls.holders() == [caller]
+
+
 def who_came_first_of_a_workspace_is_served_first(kind):
     with calling(kind, size=1) as calls:
         callers = [calls.call("w_a") for _ in range(5)]
@@ -162,6 +188,8 @@ CHECKS = (
     no_schedule_breaks,
     a_greedy_workspace_leaves_the_last_quarter,
     places_go_to_those_who_hold_the_fewest,
+    who_has_waited_for_long_comes_before_those_who_hold_less,
+    what_the_service_looks_up_keeps_its_turn,
     who_came_first_of_a_workspace_is_served_first,
     who_held_too_much_lately_is_held_to_its_share,
 )
@@ -261,6 +289,18 @@ MUTATIONS = {
         "0 if waiter.is_due else self._shares.held(workspace)",
         "0",
         places_go_to_those_who_hold_the_fewest,
+    ),
+    "the patience": Mutation(
+        tenancy.pool,
+        "0 if waiter.is_due else self._shares.held(workspace)",
+        "self._shares.held(workspace)",
+        who_has_waited_for_long_comes_before_those_who_hold_less,
+    ),
+    "the turn of what is looked up": Mutation(
+        tenancy.pool,
+        "if waiter.workspace is not None and waiter.workspace in",
+        "if waiter.workspace in",
+        what_the_service_looks_up_keeps_its_turn,
     ),
     "the first of a workspace": Mutation(
         tenancy.pool,
