@@ -8,9 +8,10 @@ many thousands of requests. There is no reset between requests: only SET LOCAL i
 
 No workspace can take what others need. The last quarter of the places is for workspaces that hold none. A place that
 comes free goes to whoever has waited for long, or else to the workspace that holds the fewest; of several, to the first
-whom it fits. Where even a workspace that holds none has had to wait, those are held to an equal share of the places for
-a while that have held more on the average lately: they come last, hold no more than that at once, and nothing of the
-last quarter, and are refused after a part of the wait.
+whom it fits. Where even a workspace that holds none has had to wait, those that have held more than an equal share on
+the average of the last seconds come last for a while, hold no more than that share at once and nothing of the last
+quarter, and are refused after a part of the wait (`tenancy.shares`). What the service looks up for itself counts for
+nobody.
 """
 
 from __future__ import annotations

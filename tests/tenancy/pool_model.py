@@ -38,7 +38,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Line:
-    """A connection as the pool sees it; *is_busy* while something is under way on it."""
+    """A connection as the pool sees it; *is_busy* while something is under way on it, which delays its closing."""
 
     def __init__(self, server, login):
         self.server = server
@@ -115,7 +115,7 @@ class Calls:
         self.pool = kind("", size=size, login_of=login_of, connect=self.server.connect, **options)
         self.size = size
         self.callers = []
-        # Of the connections that are being closed, who had them.
+        # Who had each line last.
         self.had = {}
 
     def call(self, workspace):
