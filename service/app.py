@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart
 
 from service import __version__
-from service.health import Database, install_health
+from service.health import PROBES, Database, install_health
 from service.limits import Throttle
 from service.mcp.call_log import CallLog
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import Endpoint, install_error_answers
+from service.mcp.http import PATH, Endpoint, install_error_answers
+from service.plain_http import PlainHttp
 from service.tools.catalog import INSTRUCTIONS, TOOLS
 from service.tools.host import Caller, ToolHost
+from service.web.faults import page_of
 from service.web.install import install as install_pages
 from tenancy.accounts import Accounts
 from tenancy.keys import PREFIX
@@ -46,17 +48,25 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
     release = this_release()
     host = ToolHost(gateway, TOOLS, release=release)
     app = Quart("service", static_folder=None)
-    install_error_answers(app)
+    install_error_answers(app, None if settings.secret_key is None else page_of)
     install_health(app, Database(health_pool), stopping or asyncio.Event())
     if metrics is not None:
         metrics.watch(gateway, dict(zip(("service", "workspaces"), pools, strict=False)))
     # Pages look at accounts while they are in a workspace: with one pool for both, they would wait for each other.
     accounts_pool = _pool(settings, size=_small(settings))
-    install_pages(app, gateway, Accounts(Gateway(accounts_pool)), settings, release=release)
-    # Quart's own way to put something in front.
-    app.asgi_app = Endpoint(  # type: ignore[method-assign]
+    install_pages(
+        app,
+        gateway,
+        Accounts(Gateway(accounts_pool)),
+        settings,
+        release=release,
+        endpoint=PATH,
+        # The other half is for those who are signed in.
+        guests_at_once=_small(settings) // 2,
+        not_pages=PROBES | {PATH},
+    )
+    endpoint = Endpoint(
         host,
-        app.asgi_app,
         info=ServerInfo(name="testorchestrator", title="TestOrchestrator", version=__version__),
         instructions=INSTRUCTIONS,
         allowed_origins=settings.allowed_origins,
@@ -73,6 +83,8 @@ def create_app(settings: Settings, *, metrics: Metrics | None = None, stopping: 
         trusted_proxies=settings.trusted_proxies,
         call_log=CallLog(_who, None if metrics is None else metrics.observe),
     )
+    endpoint.install(app)
+    app.asgi_app = PlainHttp(app.asgi_app)  # type: ignore[method-assign]
 
     @app.after_serving
     async def close() -> None:

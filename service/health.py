@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from tenancy.pool import Pool
 
+#: The paths of both.
+PROBES = frozenset({"/healthz", "/readyz"})
+
 _LOG = structlog.get_logger()
 _PATIENCE_SECONDS = 2
 _KEPT_SECONDS = 1

@@ -1,4 +1,4 @@
-"""How often a key may call and how many wrong keys an address may try: token buckets, in this process alone.
+"""How often a key may call, and what an address may try: token buckets and turns, in this process alone.
 
 They protect the process and its database, so each process keeps its own, and n processes let n times as much through.
 Nothing here says who is let in: that the database answers, on every request.
@@ -6,16 +6,18 @@ Nothing here says who is let in: that the database answers, on every request.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import math
 import time
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
 _MOST_NAMES = 10_000
 _IPV6_NETWORK = 64
@@ -31,6 +33,31 @@ class TooMany(Exception):  # noqa: N818 - says what is the matter
         super().__init__(message)
         self.message = message
         self.retry_after = max(1, math.ceil(retry_after))
+
+
+class Busy(Exception):  # noqa: N818 - says what is the matter
+    """Others are at work; whoever asks again may have more luck."""
+
+
+class Turns:
+    """Lets *most* be at work at a time, in the order of their coming, and each wait for it so long."""
+
+    def __init__(self, most: int, *, wait_seconds: float) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._wait_seconds = wait_seconds
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Be at work; raise Busy where the others take too long."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Busy from None
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 class Buckets:

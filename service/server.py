@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
-from hypercorn.config import Config
 
 from migrations.trees import Tree, head
 from service import __version__
 from service.app import create_app, most_connections
-from service.front import serve_http
+from service.connections import Connections, room
+from service.http_servers import BACKLOG, Limits, serve_http
 from service.mcp.http import PATH
 from service.metrics import Metrics, serving_metrics
 from tenancy.connection import connect, is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
-from tenancy.guard import require_isolation
+from tenancy.guard import is_held, require_isolation
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
 from tenancy.release import require_control
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 _LOG = structlog.get_logger()
-_BACKLOG = 1024
 _ASK_AGAIN_SECONDS = 1
-#: What is left when all requests are done may take so long.
-CLOSE_SECONDS = 10
+#: Descriptors for logs, metrics, mail and the like.
+_SPARE = 32
 #: Linux alone has it.
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
@@ -55,7 +54,7 @@ def listen(host: str, port: int, *, beside: bool = False, setting: str = "--port
         if beside:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind((host, port))
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
@@ -140,14 +139,11 @@ async def _serve(
     if _USER_TIMEOUT is not None:
         # Each connection inherits it. Nothing above the kernel gives up a client that does not read its answers.
         listening.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(settings.body_timeout_seconds * 1000))
-    config = Config()
-    config.backlog = _BACKLOG
-    config.keep_alive_timeout = settings.keep_alive_seconds
-    config.h11_max_incomplete_size = config.h2_max_header_list_size = settings.max_header_bytes
-    config.graceful_timeout = settings.shutdown_seconds
-    config.shutdown_timeout = CLOSE_SECONDS
-    config.include_server_header = False
-    config.errorlog = None
+    limits = Limits(
+        keep_alive_seconds=settings.keep_alive_seconds,
+        max_header_bytes=settings.max_header_bytes,
+        shutdown_seconds=settings.shutdown_seconds,
+    )
     # From here on, so that a signal during the start stops as cleanly as one later.
     stopping = asyncio.ensure_future(until())
     await asyncio.sleep(0)
@@ -157,8 +153,11 @@ async def _serve(
         stops.set()
         await asyncio.sleep(settings.drain_seconds)
 
+    # To cancel a query takes a connection more.
+    connections = Connections(room(spare=2 * most_connections(settings) + _SPARE))
     try:
-        await serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stopped)
+        with connections.watching(asyncio.get_running_loop()):
+            await serve_http(settings.server, connections.serving(app, kept=PATH), listening, limits, until=stopped)
     finally:
         stopping.cancel()
 
@@ -192,6 +191,12 @@ async def check_database(settings: Settings) -> None:
         settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
     )
     try:
+        if await is_held(connection):
+            _LOG.warning(
+                "migration_held",
+                mend="run testorchestrator migrate again when no process of the release before is left: until then the "
+                "service's login may do what that release needs",
+            )
         # A pooler is there to have more of them than the server.
         if await is_pooled(connection):
             return

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+$")
     #: Tries to sign in from one client address, of all workers together; 0: as many as it likes.
     sign_ins_per_minute: int = Field(default=20, ge=0)
+    #: Pages for one client address without a session, of all workers together; 0: as many as it likes.
+    guest_pages_per_minute: int = Field(default=600, ge=0)
     #: Mail for forgotten passwords; without a host none is sent, and operators make the links.
     smtp_host: str | None = None
     smtp_port: int = Field(default=587, ge=1, le=65535)
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
     mail_from: str = "TestOrchestrator <testorchestrator@localhost>"
+    #: What serves HTTP; uvicorn is an extra.
+    server: Literal["hypercorn", "uvicorn"] = "hypercorn"
     host: str = "127.0.0.1"
     port: int = Field(default=8520, ge=0, le=65535)
     #: Processes that serve this port; auto: as many as there are processors.

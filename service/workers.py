@@ -17,8 +17,9 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from service.http_servers import CLOSE_SECONDS
 from service.metrics import Workers, serving_metrics
-from service.server import CLOSE_SECONDS, check_database, listen, listening_for_metrics, serve_checked, until_signal
+from service.server import check_database, listen, listening_for_metrics, serve_checked, until_signal
 from service.supervisor import GaveUp, supervise
 from tenancy.errors import TenancyError
 
@@ -133,11 +134,11 @@ class _Metrics:
 def _share(settings: Settings) -> Settings:
     """Return what one of the workers allows.
 
-    What is to slow down who guesses is divided, as guesses come over any number of connections. The calls of a key are
+    What is to slow down strangers is divided, as they come over any number of connections. The calls of a key are
     not: most clients have one connection, and would get a part of what they may.
     """
     shared = {
         name: -(-getattr(settings, name) // settings.workers)
-        for name in ("sign_ins_per_minute", "wrong_keys_per_minute")
+        for name in ("sign_ins_per_minute", "wrong_keys_per_minute", "guest_pages_per_minute")
     }
     return settings.model_copy(update=shared)

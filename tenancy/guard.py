@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from migrations.control.tables import metadata
 from tenancy.errors import TenancyError
-from tenancy.roles import APP_SETTINGS, CONTROL_ROLES, RESTING, SET_CONFIG, STRICT, WITHHELD, stored_settings
+from tenancy.roles import APP_SETTINGS, CONTROL_ROLES, RESTING, SET_CONFIG, STRICT, stored_settings
+from tenancy.withheld import WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 _CONTROL_TABLES = ", ".join(f"'{name}'" for name in metadata.tables)
-_WITHHELD = ", ".join(
-    f"(has_function_privilege(who, '{function}', 'EXECUTE'), 'may call {function.partition('(')[0]}')"
-    for function in (SET_CONFIG, *WITHHELD)
-)
+_WITHHELD = ", ".join(f"to_regprocedure('{function}')" for function in (SET_CONFIG, *WITHHELD))
 
 # The workspaces' roles, by what the login is a member of and not by their names: where the server's statistics know of
 # few roles and there are thousands, a search for names would read all of them for each one.
@@ -129,7 +127,6 @@ _CHECKS = (
           UNION ALL
           SELECT rolname FROM ({_ENTERED}) AS entered) AS asked
     CROSS JOIN LATERAL (VALUES
-        {_WITHHELD},
         (EXISTS (SELECT FROM pg_language l
                  WHERE l.lanpltrusted AND l.lanname <> 'sql' AND has_language_privilege(who, l.oid, 'USAGE')),
             'may run blocks in a procedural language'),
@@ -140,6 +137,16 @@ _CHECKS = (
     ) AS found (present, weakness)
     WHERE present
     ORDER BY weakness, who <> 'public'
+    """,
+    # What it may call, from the functions' own lists: to ask for each role and function would take long with many.
+    f"""
+    SELECT CASE acl.grantee WHEN 0 THEN 'everybody' ELSE format('the workspace role %I', min(entered.rolname)) END
+        || ' may call ' || string_agg(DISTINCT format('pg_catalog.%I', p.proname), ', ')
+    FROM pg_proc p
+    CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+    LEFT JOIN ({_ENTERED}) AS entered ON entered.oid = acl.grantee
+    WHERE p.oid IN ({_WITHHELD}) AND (acl.grantee = 0 OR entered.oid IS NOT NULL)
+    GROUP BY acl.grantee
     """,
     # What the workspaces' roles are members of in strict mode
     f"""
@@ -190,6 +197,11 @@ _CHECKS = (
 async def weaknesses(connection: asyncpg.Connection) -> list[str]:
     """Return what is weaker in the database than the service relies on; *connection* is the service's own login."""
     return [row[0] for check in _CHECKS for row in await connection.fetch(check)]
+
+
+async def is_held(connection: asyncpg.Connection) -> bool:
+    """Return whether the login still has the rights of the release before, until a migration finds that gone."""
+    return not await connection.fetchval(f"SELECT {_IS_CONTRACTED}")
 
 
 async def require_isolation(connection: asyncpg.Connection) -> None:

@@ -44,8 +44,11 @@ class Plan:
     """What a migration would do: statements of the control schema, and *stages* of workspaces.
 
     *skipped* are those that it would leave, with the reason; *since* has the statements by the revision of departure.
+    *revision* is where the workspaces would be brought, which *is_held* back while an older release is connected.
     """
 
+    revision: str
+    is_held: bool
     control: tuple[str, ...]
     stages: list[Stage]
     skipped: dict[str, str]
@@ -101,6 +104,7 @@ async def migrate(
         if stages:
             # Committed as usual, after those of the workspaces: what they did not wait for is on the disk with it.
             await _note(admin, report, target)
+        report.revision = target
         report.is_held = target != head(Tree.WORKSPACE) or await _revision(admin, "control") != head(Tree.CONTROL)
     return report
 
@@ -112,14 +116,14 @@ async def plan(admin: asyncpg.Connection, *, canary: Collection[str] = (), only_
     until = newest_for(Tree.CONTROL, releases)
     is_there = current is not None and current in known(Tree.CONTROL, since=until)
     control = () if is_there else statements(Tree.CONTROL, current, until)
-    if current is None:
-        return Plan(control, [], {}, {})
     target = newest_for(Tree.WORKSPACE, releases)
+    is_held = (until, target) != (head(Tree.CONTROL), head(Tree.WORKSPACE))
+    if current is None:
+        return Plan(target, is_held, control, [], {}, {})
     stages, skipped = await _stages(admin, target, canary=canary, only_failed=only_failed)
     since = {one.schema_version for stage in stages for one in stage.workspaces}
-    return Plan(
-        control, stages, skipped, {revision: statements(Tree.WORKSPACE, revision, target) for revision in since}
-    )
+    by_departure = {revision: statements(Tree.WORKSPACE, revision, target) for revision in since}
+    return Plan(target, is_held, control, stages, skipped, by_departure)
 
 
 @asynccontextmanager

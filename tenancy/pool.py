@@ -65,7 +65,7 @@ class Lent:
 
     def settle(self) -> None:
         """Say that the last statement was answered, by which its transaction has ended."""
-        self.is_settled = True
+        self.is_settled = not self.connection.is_closed() and not self.connection.is_in_transaction()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +103,6 @@ class _Place:
     @property
     def is_open(self) -> bool:
         return self.connection is not None and not self.connection.is_closed()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the server has said that it is in no transaction."""
-        return self.connection is not None and not self.connection.is_in_transaction()
 
     def empty(self) -> None:
         """Give up the connection, on which nothing may be under way: the server would not be told to end it."""
@@ -369,7 +364,7 @@ class Pool:
         return place
 
     def _take_back(self, place: _Place, *, is_settled: bool) -> None:
-        if place.is_open and not (is_settled and place.is_idle):
+        if place.is_open and not is_settled:
             # The server is told to end what is under way, and the place is free when it has.
             closing = asyncio.get_running_loop().create_task(self._close(place))
             self._closing.add(closing)

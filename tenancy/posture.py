@@ -24,6 +24,7 @@ from tenancy.posture_queries import (
     FIXED,
     MEMBERSHIPS,
     MIGRATE,
+    PASSWORDS,
     ROLES,
     SUPERUSERS,
     WITHHELD_FUNCTIONS,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     import asyncpg
+
+    from tenancy.strict import StrictLogins
 
 _GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
@@ -98,10 +101,13 @@ class Posture:
         return self.workspaces - len({slug for finding in self.findings for slug in finding.workspaces})
 
 
-async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None = None) -> Posture:
+async def look(
+    admin: asyncpg.Connection, *, service: asyncpg.Connection | None = None, strict: StrictLogins | None = None
+) -> Posture:
     """Return the posture of *admin*'s database, in which nothing is changed; raise TenancyError if it cannot be seen.
 
-    With *service*, a connection of the service's own, the guard looks through that one.
+    With *service*, a connection of the service's own, the guard looks through that one. With *strict*, passwords of
+    workspaces' roles that are not derived from its secret are found too.
     """
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         raise TenancyError("Only a superuser sees all of it: give DATABASE_URL a superuser's name.")
@@ -111,7 +117,7 @@ async def look(admin: asyncpg.Connection, *, service: asyncpg.Connection | None 
         list(FIXED),
     )
     if made:
-        findings = [*await _findings(admin)]
+        findings = await _behind(admin) or [*await _findings(admin), *await _foreign_passwords(admin, strict)]
         if service is None:
             async with _as_login(admin) as login:
                 refusals = await weaknesses(login)
@@ -162,6 +168,27 @@ async def _as_login(admin: asyncpg.Connection) -> AsyncIterator[asyncpg.Connecti
 
 async def _rows(admin: asyncpg.Connection, query: str) -> list[dict[str, Any]]:
     return [dict(row) for row in await admin.fetch(query)]
+
+
+async def _behind(admin: asyncpg.Connection) -> list[Finding]:
+    """Return that control is at another revision: what is right there is not what this release would make."""
+    revision = await admin.fetchval("SELECT version_num FROM control.alembic_version")
+    if revision == head(Tree.CONTROL):
+        return []
+    what = f"the control schema is at revision {revision}, this release at {head(Tree.CONTROL)}"
+    return [Finding(what=what, mend=(MIGRATE,))]
+
+
+async def _foreign_passwords(admin: asyncpg.Connection, strict: StrictLogins | None) -> list[Finding]:
+    """Return which roles somebody without the secret could log in as: a role may change its own password."""
+    if strict is None:
+        return []
+    rows = await admin.fetch(PASSWORDS)
+    found = [row for row in rows if row["rolpassword"] != strict.verifier(row["rolname"])]
+    if not found:
+        return []
+    what = "its role has a password that is not derived from the strict secret"
+    return [Finding(what=what, mend=(MIGRATE,), workspaces=tuple(row["slug"] for row in found))]
 
 
 async def _findings(admin: asyncpg.Connection) -> list[Finding]:

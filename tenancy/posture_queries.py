@@ -18,9 +18,9 @@ from tenancy.roles import (
     RESTING,
     SET_CONFIG,
     STRICT,
-    WITHHELD,
     stored_settings,
 )
+from tenancy.withheld import PREPARED_STATEMENTS, WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +88,24 @@ GROUP BY on_what ORDER BY on_what
 """
 
 WITHHELD_FUNCTIONS = f"""
-SELECT p.oid::regprocedure::text AS function,
-    string_agg(CASE acl.grantee WHEN 0 THEN 'everybody' ELSE acl.grantee::regrole::text END, ', '
-        ORDER BY acl.grantee::regrole::text) AS callers
-FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
-WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
-GROUP BY p.oid ORDER BY 1
+SELECT string_agg(name, ', ' ORDER BY name) AS functions, callers
+FROM (
+    SELECT p.oid::regprocedure::text,
+        string_agg(CASE acl.grantee WHEN 0 THEN 'everybody' ELSE acl.grantee::regrole::text END, ', '
+            ORDER BY acl.grantee::regrole::text)
+    FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+    WHERE p.oid = ANY (ARRAY[{_FUNCTIONS}]::oid[])
+    GROUP BY p.oid
+) AS withheld (name, callers)
+GROUP BY callers ORDER BY callers
+"""
+
+PASSWORDS = f"""
+SELECT r.rolname::text, r.rolpassword, w.slug
+FROM control.workspaces w JOIN pg_authid r ON r.rolname = w.schema_name
+WHERE r.rolcanlogin AND EXISTS (
+    SELECT FROM pg_auth_members m WHERE m.member = r.oid AND m.roleid = to_regrole('{STRICT}'))
+ORDER BY w.slug
 """
 
 EXTENSIONS = "SELECT extname, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname"
@@ -210,6 +222,7 @@ COMPARISONS = (
                 CASE d.classid WHEN 'pg_namespace'::regclass THEN d.objid END))
         AND (o.rolname, d.classid, d.objid) NOT IN (VALUES
             ('{OWNER}'::name, 'pg_proc'::regclass, to_regprocedure('{SET_CONFIG}')::oid),
+            ('{APP}', 'pg_proc', to_regprocedure('{PREPARED_STATEMENTS}')),
             ('{OWNER}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')),
             ('{CONTROL}', 'pg_language', (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')))
     GROUP BY o.who, o.rolname, o.slug, d.classid, d.objid

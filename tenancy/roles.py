@@ -24,6 +24,7 @@ import asyncpg
 
 from tenancy.citus import Sharding, is_sharding
 from tenancy.errors import TenancyError
+from tenancy.withheld import PREPARED_STATEMENTS, WITHHELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +46,6 @@ _CREATE = {APP: "LOGIN"} | dict.fromkeys((OWNER, CONTROL, *CONTROL_ROLES, STRICT
 _RIGHTLESS = "NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 SET_CONFIG = "pg_catalog.set_config(text, text, boolean)"
-# What else nobody may call: it would leave something outside of the caller's schema.
-WITHHELD = (
-    "pg_catalog.pg_notify(text, text)",
-    "pg_catalog.lo_creat(integer)",
-    "pg_catalog.lo_create(oid)",
-    "pg_catalog.lo_from_bytea(oid, bytea)",
-)
 #: Where the driver's own set_config is found while it learns types: see connection.py.
 DRIVER = "testorchestrator_driver"
 _DRIVER_SCHEMA = (
@@ -101,6 +95,9 @@ async def prepare_database(
         if app_password is not None:
             await admin.execute(f"ALTER ROLE {APP} PASSWORD '{scram_verifier(app_password)}'")
         database = await admin.fetchval("SELECT quote_ident(current_database())")
+        withheld = await admin.fetchval(
+            "SELECT array_agg(name) FROM unnest($1::text[]) AS name WHERE to_regprocedure(name) IS NOT NULL", WITHHELD
+        )
         for statement in (
             f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
             f"GRANT CONNECT ON DATABASE {database} TO {APP}, {STRICT}",
@@ -108,7 +105,8 @@ async def prepare_database(
             f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM PUBLIC",
             # asyncpg calls it when it meets a new type, a workspace's owner may do so while it makes one.
             f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {OWNER}",
-            f"REVOKE EXECUTE ON FUNCTION {', '.join(WITHHELD)} FROM PUBLIC",
+            f"REVOKE EXECUTE ON FUNCTION {', '.join(withheld)} FROM PUBLIC",
+            f"GRANT EXECUTE ON FUNCTION {PREPARED_STATEMENTS} TO {APP}",
             "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
             f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}, {CONTROL}",
             f"CREATE SCHEMA IF NOT EXISTS control AUTHORIZATION {CONTROL}",
@@ -180,7 +178,7 @@ async def _set(admin: asyncpg.Connection, role: str, settings: Mapping[str, str]
 async def take_lock(admin: asyncpg.Connection, name: str) -> None:
     """Take the lock *name* until the end of the transaction; raise TenancyError if somebody keeps it.
 
-    Every role may take advisory locks, a workspace's too, so it is never waited for without an end.
+    Somebody else's session may keep it for ever, so it is never waited for without an end.
     """
     await admin.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
     try:

@@ -58,7 +58,8 @@ class Stage:
 class Report:
     """What a migration did. *failed* and *skipped* tell why, by slug; *stopped* is the stage after which it ended.
 
-    *is_held*: an older release is connected, so what it would not go on with was left.
+    *revision* is where the workspaces were brought. *is_held*: an older release is connected, so what it would not go
+    on with was left.
     """
 
     done: int = 0
@@ -67,6 +68,7 @@ class Report:
     slowest: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
+    revision: str = ""
     is_held: bool = False
 
     @property

@@ -319,7 +319,8 @@ def serving(service_url: str, **settings: Any):
     """The service in a thread with a loop of its own; its host and port."""
     # Tests are busier than anybody is; those of the limits set them.
     settings = {
-        "calls_per_second": 0, "wrong_keys_per_minute": 0, "sign_ins_per_minute": 0, "secret_key": SECRET_KEY,
+        "calls_per_second": 0, "wrong_keys_per_minute": 0, "sign_ins_per_minute": 0, "guest_pages_per_minute": 0,
+        "secret_key": SECRET_KEY,
     } | settings  # fmt: skip
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli.console import AsJson, database_url, fail, print_json, results, run
+from service.cli.console import AsJson, database_url, fail, print_json, results, run, strict_logins
 from tenancy.connection import admin_connection, connect
 from tenancy.errors import TenancyError, first_line
 from tenancy.posture import Finding, Posture, look
@@ -27,7 +27,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Show how the database isolates the workspaces, what is weak in it, and what mends that.
 
     It looks at the database of DATABASE_URL and changes nothing. With SERVICE_DATABASE_URL set too, it looks through
-    the service's own login as well.
+    the service's own login as well; with TESTORCHESTRATOR_STRICT_SECRET, at the passwords of the workspaces' roles.
     Exit code 0: sound; 1: something is weak; 2: it could not look.
 
     Example: testorchestrator doctor
@@ -55,7 +55,7 @@ async def _look() -> Posture:
         if url := os.environ.get("SERVICE_DATABASE_URL"):
             service = await connect(url, name="SERVICE_DATABASE_URL", statement_cache_size=0)
             stack.push_async_callback(service.close)
-        return await look(admin, service=service)
+        return await look(admin, service=service, strict=strict_logins())
 
 
 def _document(posture: Posture) -> dict[str, Any]:

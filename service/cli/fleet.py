@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 import typer
 from rich.table import Table
 
-from migrations.trees import Tree, head
 from service.cli.completion import complete_workspace
 from service.cli.console import AsJson, database_url, notes, print_json, results, run, sharding, strict_logins
 from service.cli.counting import counting
@@ -49,7 +48,8 @@ def migrate(
 
     One workspace first, the canary; if it cannot be moved, no other is touched. Then a few, then the rest. Each is
     moved in a transaction of its own: one that cannot be is reported and holds up no other, and what was interrupted
-    goes on when the command is run again. Services of this release and of the one before serve on meanwhile.
+    goes on when the command is run again. Services of this release and of the one before serve on meanwhile: what the
+    one before would not go on with is left while it is connected, and done by running the command once more.
 
     With SERVICE_DATABASE_URL set too, the service's login gets the password that is in it. With
     TESTORCHESTRATOR_STRICT_SECRET, the workspaces' roles can log in afterwards (strict mode).
@@ -154,7 +154,8 @@ def _plan(canary: list[str] | tuple[str, ...], *, only_failed: bool) -> Plan:
 def _show_plan(found: Plan, *, with_sql: bool, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {
-            "revision": head(Tree.WORKSPACE),
+            "revision": found.revision,
+            "held": found.is_held,
             "controlStatements": len(found.control),
             "stages": [
                 {"stage": stage.name, "workspaces": [one.slug for one in stage.workspaces]} for stage in found.stages
@@ -171,8 +172,9 @@ def _show_plan(found: Plan, *, with_sql: bool, as_json: bool) -> None:
             f"Stage {stage.name}: {len(slugs):,} workspaces: {', '.join(slugs[:_SHOWN])}{more}", soft_wrap=True
         )
     if not found.stages:
-        results.print(f"No workspace has to move: all are at revision {head(Tree.WORKSPACE)}.")
+        results.print(f"No workspace has to move: all are at revision {found.revision}.")
     _show_skipped(found.skipped)
+    _show_held(is_held=found.is_held)
     for departure, statements in ({"control": found.control} | found.since).items() if with_sql else ():
         results.print(f"-- {departure}", markup=False)
         for statement in statements:
@@ -181,7 +183,7 @@ def _show_plan(found: Plan, *, with_sql: bool, as_json: bool) -> None:
 
 def _show_report(report: Report) -> None:
     results.print(
-        f"The database is at revision {head(Tree.WORKSPACE)}; {report.done:,} workspaces were brought there"
+        f"The database is at revision {report.revision}; {report.done:,} workspaces were brought there"
         + (f" in {report.seconds:,.1f} s ({report.per_second:,.0f}/s)." if report.done else "."),
         soft_wrap=True,
     )
@@ -189,6 +191,7 @@ def _show_report(report: Report) -> None:
         slowest = ", ".join(f"{slug} {seconds:.2f} s" for seconds, slug in report.slowest)
         results.print(f"The slowest: {slowest}.", soft_wrap=True)
     _show_skipped(report.skipped)
+    _show_held(is_held=report.is_held)
     for slug, reason in report.failed.items():
         notes.print(f"[bold red]failed[/] {slug}: ", end="")
         notes.print(reason, markup=False, soft_wrap=True)
@@ -210,9 +213,19 @@ def _show_skipped(skipped: dict[str, str]) -> None:
         results.print(f"Skipped, {reason}: {', '.join(slugs[:_SHOWN])}{more}", markup=False, soft_wrap=True)
 
 
+def _show_held(*, is_held: bool) -> None:
+    if is_held:
+        notes.print(
+            "[bold yellow]held[/] Processes of an older release are connected, and would not go on with what is left "
+            "to do. When they have stopped: testorchestrator migrate",
+            soft_wrap=True,
+        )
+
+
 def _report_document(report: Report) -> dict[str, Any]:
     return {
-        "revision": head(Tree.WORKSPACE),
+        "revision": report.revision,
+        "held": report.is_held,
         "done": report.done,
         "failed": report.failed,
         "skipped": report.skipped,

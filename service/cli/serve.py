@@ -9,6 +9,8 @@ import structlog
 import typer
 
 from service.cli.console import run
+from service.connections import raise_descriptors
+from service.http_servers import require
 from service.logs import configure_logging
 from service.server import listen, wait_for_database
 from service.server import serve as serve_until_stopped
@@ -20,6 +22,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one. Default: 8520.")] = None,
     workers: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Processes; auto: one for each processor. Default: 1.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="NAME", help="hypercorn, or uvicorn if it is installed. Default: hypercorn.")
     ] = None,
     wait: Annotated[
         float,
@@ -34,18 +39,21 @@ def serve(
 
     Example: testorchestrator serve --port 8520 --workers auto --wait 60
     """
-    given = {name: value for name, value in (("host", host), ("port", port), ("workers", workers)) if value is not None}
-    settings = read_settings(**given)
+    given = {"host": host, "port": port, "workers": workers, "server": server}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    require(settings.server)
     configure_logging(form=settings.log_format, level=settings.log_level)
     if wait:
         # Before it listens, or a proxy would take it for one that answers; with no threads left, as workers want it.
         asyncio.run(wait_for_database(settings, wait))
     listening = listen(settings.host, settings.port)
     host, port, *_ = listening.getsockname()
+    # Workers inherit it.
+    descriptors = raise_descriptors()
     count = {"workers": settings.workers} if settings.workers > 1 else {}
 
     def ready() -> None:
-        structlog.get_logger().info("serving", host=host, port=port, **count)
+        structlog.get_logger().info("serving", host=host, port=port, descriptors=descriptors, **count)
 
     if settings.workers > 1:
         from service.workers import serve_by_workers

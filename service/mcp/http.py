@@ -1,20 +1,17 @@
-"""MCP over HTTP: what is settled before a body is read, and how answers travel.
-
-The endpoint is an ASGI application in front of the web framework, which serves everything else: a POST of JSON needs
-none of the framework's contexts, and they would cost as much as the call itself.
-"""
+"""MCP over HTTP: what is settled before a body is read, and how answers travel."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import orjson
-from quart import Response, has_request_context, request
+from quart import Request, Response, abort, request
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from service.calls import KeyRefused, Unavailable
 from service.limits import Attempt, Throttle, TooMany, client_address
@@ -24,9 +21,8 @@ from service.mcp.envelope import INVALID_REQUEST
 from service.mcp.eras import MODERN_VERSION, RoutingHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
     from quart import Quart
     from werkzeug.exceptions import HTTPException
 
@@ -34,14 +30,32 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 
-Header = tuple[bytes, bytes]
+Header = tuple[str, str]
 
-_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_JSON = (*_ALWAYS, (b"content-type", b"application/json"))
-_CHALLENGE = b'Bearer realm="testorchestrator"'
+_ALWAYS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+_JSON = (*_ALWAYS, ("content-type", "application/json"))
+# What pages of other origins may send and read beyond what they always may (CORS).
+_SENDABLE = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
+)
+_PREFLIGHT = {
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": ", ".join(_SENDABLE),
+    "access-control-max-age": "600",
+}
+_ALLOWED = Answer(status=204)
+_READABLE = "Retry-After, WWW-Authenticate"
+_CHALLENGE = 'Bearer realm="testorchestrator"'
 _REJECTED = (
-    _CHALLENGE + b', error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
-    b'Create one under Profile > API Keys."'
+    f'{_CHALLENGE}, error="invalid_token", error_description="Missing, invalid, revoked or expired API key. '
+    'Create one under Profile > API Keys."'
 )
 _UNAUTHORIZED = Answer(
     status=401,
@@ -69,7 +83,6 @@ _NO_REGISTRATION = orjson.dumps(
 _NOT_FOUND = orjson.dumps(
     {"error": "not_found", "error_description": f"There is nothing here. The endpoint is {PATH}."}
 )
-_JSON_HEADERS = {name.decode(): value.decode() for name, value in _JSON}
 _REGISTRATION_PATH = "/register"
 _OAUTH_PATHS = frozenset({_REGISTRATION_PATH, "/authorize", "/token"})
 _REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
@@ -77,8 +90,6 @@ _REFUSED = re.compile(r"(.*;)?q=0(\.0*)?(;.*)?")
 _JSON_RANGES = ("application/json", "application/*", "*/*")
 #: Of each header on the wire: a colon, a space, the end of the line.
 _HEADER_OVERHEAD = 4
-_CLOSES_BY_HEADER = frozenset({"1.0", "1.1"})
-_LINGER_SECONDS = 1
 #: Of a longer body the rest is not waited for before it is known who sends it.
 _SHORT_BODY = 64 * 1024
 _MOST_FORMS = 100
@@ -102,14 +113,6 @@ class Application(Host[Caller], Protocol[Caller]):
         ...
 
 
-class ASGIApplication(Protocol):
-    """What serves the paths that are not the endpoint's."""
-
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one connection."""
-        ...
-
-
 class _ClientGone(Exception):  # noqa: N818 - nobody is left to be told
     """The client went away before its request was answered."""
 
@@ -123,16 +126,35 @@ class _Refused(Exception):  # noqa: N818 - a refusal is an answer
         self.headers = headers
 
 
-class Endpoint(Generic[Caller]):
-    """`POST /mcp` over *application*; every other path goes *otherwise*.
+class _Answer(Response):
+    """A response that is of no type unless it says so."""
 
-    No *allowed_hosts* means that every Host header is answered.
-    """
+    default_mimetype = None  # type: ignore[assignment]
+
+
+class _Client:
+    """The one who asks: whether they are *gone*, and whether that *cancels* what is done for them just now."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.cancels = False
+
+    @contextmanager
+    def cancelling(self) -> Iterator[None]:
+        """Do what follows as long as the client is there."""
+        self.cancels = True
+        try:
+            yield
+        finally:
+            self.cancels = False
+
+
+class Endpoint(Generic[Caller]):
+    """`POST /mcp` over *application*. No *allowed_hosts* means that every Host header is answered."""
 
     def __init__(
         self,
         application: Application[Caller],
-        otherwise: ASGIApplication,
         *,
         info: ServerInfo,
         instructions: str,
@@ -147,7 +169,6 @@ class Endpoint(Generic[Caller]):
         call_log: CallLog[Caller] | None = None,
     ) -> None:
         self._application = application
-        self._otherwise = otherwise
         self._server = Server(application, info=info, instructions=instructions)
         self._allowed_origins = allowed_origins
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
@@ -158,60 +179,105 @@ class Endpoint(Generic[Caller]):
         self._throttle = throttle or Throttle()
         self._trusted_proxies = trusted_proxies
         self._call_log = call_log
+        self._running: set[asyncio.Task[Response]] = set()
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one connection."""
-        if scope["type"] == "lifespan" or scope["path"] != PATH:
-            await self._otherwise(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            headers = (*_ALWAYS, (b"allow", b"POST"), (b"content-length", b"0"))
-            await send({"type": "websocket.http.response.start", "status": 405, "headers": headers})
-            await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
-        else:
-            entry = Entry()
-            if self._call_log is not None:
-                self._call_log.begin()
-            try:
-                await self._serve(scope, receive, send, entry)
-            finally:
-                if self._call_log is not None:
-                    self._call_log.write(entry)
+    def install(self, app: Quart) -> None:
+        """Serve the endpoint by a route of *app*."""
+        limit = self._max_body_bytes
 
-    async def _serve(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, entry: Entry
-    ) -> None:
+        class SizedRequest(Request):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                # What pages take is bounded by the application's setting.
+                if self.path == PATH:
+                    self.body = self.body_class(self.content_length, limit)
+
+        app.request_class = SizedRequest
+        # Whatever the method, and no other way to write the path.
+        app.url_map.add(app.url_rule_class(PATH, endpoint=PATH, merge_slashes=False, provide_automatic_options=False))
+        app.view_functions[PATH] = self.answer
+        app.after_serving(self.stop)
+
+    async def answer(self) -> Response:
+        """Answer the request that Quart has at hand."""
+        if request.scope["path"].startswith("//"):
+            # Routes are found with any number of slashes before them.
+            abort(404)
+        client = _Client()
+        work = asyncio.ensure_future(self._serve(client))
+        self._running.add(work)
+        work.add_done_callback(self._running.discard)
         try:
-            answer = await self._post(scope, receive, entry)
-        except _ClientGone:
-            entry.failed("gone", None)
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
-            entry.failed("gone", None)
-            raise
-        except _Refused as refused:
-            entry.refused(refused.answer.status)
-            entry.bytes_out = len(refused.answer.body or b"")
-            await _send_early(scope, receive, send, refused.answer, *refused.headers)
-        except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
-            entry.refused(500)
-            await _send_early(scope, receive, send, Answer(status=500, body=failure_body()))
-        else:
-            entry.status = answer.status
-            entry.bytes_out = len(answer.body or b"")
-            await _send(send, answer)
+            # So Quart says that the client is gone, which does not cancel a call of a legacy one.
+            client.gone = True
+            if client.cancels:
+                work.cancel()
+            return await work
 
-    async def _post(self, scope: HTTPScope, receive: ASGIReceiveCallable, entry: Entry) -> Answer:
-        if scope["method"] != "POST":
-            raise _Refused(Answer(status=405), (b"allow", b"POST"))
-        headers = self._headers(scope)
+    async def stop(self) -> None:
+        """Cancel the calls that the server does not wait for any longer, and see them to their end."""
+        for work in (running := tuple(self._running)):
+            work.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _serve(self, client: _Client) -> Response:
+        entry = Entry()
+        if self._call_log is not None:
+            self._call_log.begin()
+        try:
+            return await self._respond(client, entry)
+        finally:
+            if self._call_log is not None:
+                self._call_log.write(entry)
+
+    async def _respond(self, client: _Client, entry: Entry) -> Response:
+        headers: tuple[Header, ...] = ()
+        try:
+            answer = await self._post(client, entry)
+            entry.status = answer.status
+        except (_ClientGone, asyncio.CancelledError):
+            entry.failed("gone", None)
+            raise asyncio.CancelledError from None
+        except _Refused as refused:
+            answer, headers = refused.answer, refused.headers
+            entry.refused(answer.status)
+        except Exception:  # noqa: BLE001 - the edge: logged, and opaque to the client
+            answer = Answer(status=500, body=failure_body())
+            entry.refused(500)
+        entry.bytes_out = len(answer.body or b"")
+        response = _response(answer, *headers)
+        self._share(response)
+        return response
+
+    def _share(self, response: Response) -> None:
+        """Let a page of an allowed origin read the response."""
+        if not self._allowed_origins:
+            return
+        response.headers["vary"] = "Origin"
+        origin = request.headers.get("origin")
+        if origin in self._allowed_origins:
+            response.headers["access-control-allow-origin"] = origin
+            response.headers["access-control-expose-headers"] = _READABLE
+            if response.status_code == _ALLOWED.status:
+                response.headers.update(_PREFLIGHT)
+
+    async def _post(self, client: _Client, entry: Entry) -> Answer:
+        is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        if request.method != "POST" and not is_preflight:
+            raise _Refused(Answer(status=405), ("allow", "POST"))
+        headers = self._headers()
         self._check_where_from(headers)
-        key, attempt, address = self._admit(scope, headers, entry)
+        if is_preflight:
+            return _ALLOWED
+        key, attempt, address = self._admit(headers, entry)
         try:
             # Who has to confirm what is recalled is the transaction that works for the call, at no cost.
-            recalled = self._application.recall(key) if _is_short(headers) else None
+            recalled = self._application.recall(key) if _is_short() else None
             caller = entry.caller = recalled or await self._authenticate(key, entry)
             try:
-                answer = await self._answer(receive, headers, caller, entry)
+                answer = await self._answer(client, headers, caller, entry)
             except _Refused:
                 await self._application.confirm(caller)
                 raise
@@ -219,7 +285,7 @@ class Endpoint(Generic[Caller]):
         except KeyRefused:
             self._throttle.settle(attempt, works=False)
             entry.caller, entry.address = None, address()
-            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED)) from None
+            raise _Refused(_UNAUTHORIZED, ("www-authenticate", _REJECTED)) from None
         except Unavailable as unavailable:
             raise _Refused(unavailable_answer(unavailable)) from unavailable
         self._throttle.settle(attempt, works=True)
@@ -228,28 +294,31 @@ class Endpoint(Generic[Caller]):
         return answer
 
     async def _answer(
-        self, receive: ASGIReceiveCallable, headers: Mapping[bytes, Sequence[str]], caller: Caller, entry: Entry
+        self, client: _Client, headers: Mapping[bytes, Sequence[str]], caller: Caller, entry: Entry
     ) -> Answer:
         if not _is_json(tuple(headers.get(b"content-type", ()))):
             raise _refusal(415, "Unsupported media type: send application/json.")
         if not _accepts_json(tuple(headers.get(b"accept", ()))):
             raise _refusal(406, "Not acceptable: answers are application/json.")
-        body = await self._body(receive, headers.get(b"content-length", ()))
+        body = await self._body(client)
         entry.bytes_in = len(body)
         routing = RoutingHeaders(
             version=headers.get(b"mcp-protocol-version", ()),
             method=headers.get(b"mcp-method", ()),
             name=headers.get(b"mcp-name", ()),
         )
-        answer = self._server.answer(body, routing, caller, entry)
         # A legacy client that goes away has not cancelled its call, a modern one has. Who sends no modern version in
         # the header is answered as legacy, or refused at once.
-        return await (_while_connected(answer, receive) if MODERN_VERSION in routing.version else answer)
+        is_modern = MODERN_VERSION in routing.version
+        if is_modern and client.gone:
+            raise _ClientGone
+        with client.cancelling() if is_modern else nullcontext():
+            return await self._server.answer(body, routing, caller, entry)
 
-    def _headers(self, scope: HTTPScope) -> dict[bytes, list[str]]:
+    def _headers(self) -> dict[bytes, list[str]]:
         headers: dict[bytes, list[str]] = {}
         size = 0
-        for name, value in scope["headers"]:
+        for name, value in request.scope["headers"]:
             size += len(name) + len(value) + _HEADER_OVERHEAD
             headers.setdefault(name, []).append(value.decode("latin-1"))
         # The web server looks at its own limit only while the headers are incomplete.
@@ -263,9 +332,7 @@ class Endpoint(Generic[Caller]):
         if self._allowed_hosts and not _is_allowed(headers.get(b"host", [""])[0], self._allowed_hosts):
             raise _refusal(403, "Forbidden: this host is not served here.")
 
-    def _admit(
-        self, scope: HTTPScope, headers: Mapping[bytes, Sequence[str]], entry: Entry
-    ) -> tuple[str, Attempt, Callable[[], str]]:
+    def _admit(self, headers: Mapping[bytes, Sequence[str]], entry: Entry) -> tuple[str, Attempt, Callable[[], str]]:
         """Return the key that may be looked up, and the address that it comes from.
 
         What cannot be a key is refused without a look-up, with the answer to any wrong key.
@@ -273,13 +340,13 @@ class Endpoint(Generic[Caller]):
 
         def address() -> str:
             forwarded_for = headers.get(b"x-forwarded-for", ())
-            return client_address(scope["client"], forwarded_for, trusted_proxies=self._trusted_proxies)
+            return client_address(request.scope["client"], forwarded_for, trusted_proxies=self._trusted_proxies)
 
         authorization = headers.get(b"authorization", ())
         key = _bearer(authorization)
         if not key or not self._is_well_formed(key):
             entry.address = address()
-            raise _Refused(_UNAUTHORIZED, (b"www-authenticate", _REJECTED if authorization else _CHALLENGE))
+            raise _Refused(_UNAUTHORIZED, ("www-authenticate", _REJECTED if authorization else _CHALLENGE))
         try:
             return key, self._throttle.admit(key, address), address
         except TooMany as too_many:
@@ -295,65 +362,44 @@ class Endpoint(Generic[Caller]):
             raise KeyRefused
         return caller
 
-    async def _body(self, receive: ASGIReceiveCallable, content_length: Iterable[str]) -> bytes:
-        too_large = f"The body is too large: at most {self._max_body_bytes:,} bytes."
-        if any(int(length) > self._max_body_bytes for length in content_length):
-            raise _refusal(413, too_large)
-        body = bytearray()
+    async def _body(self, client: _Client) -> bytes:
         try:
-            async with asyncio.timeout(self._body_timeout_seconds):
-                more = True
-                while more:
-                    event = await receive()
-                    if event["type"] != "http.request":
-                        raise _ClientGone
-                    body += event["body"]
-                    if len(body) > self._max_body_bytes:
-                        raise _refusal(413, too_large)
-                    more = event["more_body"]
+            # Who is gone may have sent all of it before.
+            with client.cancelling():
+                async with asyncio.timeout(0 if client.gone else self._body_timeout_seconds):
+                    return bytes(await request.body)
+        except RequestEntityTooLarge:
+            raise _refusal(413, f"The body is too large: at most {self._max_body_bytes:,} bytes.") from None
         except TimeoutError:
+            if client.gone:
+                raise _ClientGone from None
             raise _refusal(408, "The body did not arrive in time.") from None
-        return bytes(body)
 
 
-def install_error_answers(app: Quart) -> None:
-    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead."""
+def install_error_answers(app: Quart, page: Callable[[HTTPException], Response] | None = None) -> None:
+    """Answer what no route takes in JSON, and tell clients that look for OAuth what there is instead.
+
+    Where there are pages, who asks for HTML gets *page*.
+    """
 
     @app.errorhandler(404)
-    async def not_found(_: HTTPException) -> Response:
-        path = request.path if has_request_context() else ""
+    @app.errorhandler(405)
+    async def nowhere(error: HTTPException) -> Response:
+        path = request.path
         if path == _REGISTRATION_PATH and request.method == "POST":
             # After a 404 some clients try an older transport, and show its failure instead of this.
-            return Response(_NO_REGISTRATION, 403, headers=_JSON_HEADERS)
+            return Response(_NO_REGISTRATION, 403, headers=dict(_JSON))
+        if page is not None and _asks_for_html():
+            return page(error)
         oauth = ".well-known" in path or path in _OAUTH_PATHS
-        return Response(_NO_OAUTH if oauth else _NOT_FOUND, 404, headers=_JSON_HEADERS)
+        answer = Response(_NO_OAUTH if oauth else _NOT_FOUND, error.code, headers=dict(_JSON))
+        if isinstance(error, MethodNotAllowed):
+            answer.headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return answer
 
 
-async def _while_connected(answer: Coroutine[None, None, Answer], receive: ASGIReceiveCallable) -> Answer:
-    """Return the answer, or cancel the work on it when the client goes away."""
-    work = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_disconnect(receive))
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if work.cancel():
-            await asyncio.wait({work})
-    if work.cancelled():
-        raise _ClientGone
-    return work.result()
-
-
-async def _disconnect(receive: ASGIReceiveCallable) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _rest_of_body(receive: ASGIReceiveCallable) -> None:
-    more = True
-    while more:
-        event = await receive()
-        more = event["type"] == "http.request" and event["more_body"]
+def _asks_for_html() -> bool:
+    return any(name == "text/html" and quality > 0 for name, quality in request.accept_mimetypes)
 
 
 def _bearer(authorization: Sequence[str]) -> str | None:
@@ -364,8 +410,9 @@ def _bearer(authorization: Sequence[str]) -> str | None:
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _is_short(headers: Mapping[bytes, Sequence[str]]) -> bool:
-    return any(int(length) <= _SHORT_BODY for length in headers.get(b"content-length", ()))
+def _is_short() -> bool:
+    length = request.content_length
+    return length is not None and length <= _SHORT_BODY
 
 
 def _is_allowed(host: str, allowed_hosts: frozenset[str]) -> bool:
@@ -394,35 +441,12 @@ def _refusal(status: int, message: str) -> _Refused:
     return _Refused(Answer(status=status, body=error_body(INVALID_REQUEST, message)))
 
 
-async def _send_early(
-    scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, answer: Answer, *headers: Header
-) -> None:
-    """Send an answer to a request whose body has not been read.
-
-    What comes of the body is taken and dropped: hypercorn's queue holds ten parts, and a connection whose queue is full
-    is never closed. If it is not all there, the connection is of no more use and says so. It is closed a little later,
-    since a client that is still sending into a closed connection may never see the answer.
-    """
-    rest = asyncio.ensure_future(_rest_of_body(receive))
-    try:
-        # What has arrived is taken in this one turn.
-        await asyncio.sleep(0)
-        if rest.done() or scope["http_version"] not in _CLOSES_BY_HEADER:
-            await _send(send, answer, *headers)
-            return
-        await _send(send, answer, *headers, (b"connection", b"close"), more_body=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                await rest
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
-        rest.cancel()
-
-
-async def _send(send: ASGISendCallable, answer: Answer, *more: Header, more_body: bool = False) -> None:
-    body = answer.body or b""
-    headers = [*(_ALWAYS if answer.body is None else _JSON), *more, (b"content-length", b"%d" % len(body))]
+def _response(answer: Answer, *headers: Header) -> Response:
+    response = _Answer(answer.body or b"", answer.status)
+    if answer is _ALLOWED:
+        del response.headers["content-length"]
+    for name, value in (*(_ALWAYS if answer.body is None else _JSON), *headers):
+        response.headers[name] = value
     if answer.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % answer.retry_after))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
-    await send({"type": "http.response.body", "body": body, "more_body": more_body})
+        response.headers["retry-after"] = str(answer.retry_after)
+    return response

@@ -97,12 +97,7 @@ class ToolHost:
             errors = [_fault_document(fault) for fault in faults]
             return _failure(Refused(Code.INVALID_VALUE, _told(tool, faults), errors=errors).document())
         try:
-            try:
-                document = await self._run(tool, caller, values)
-            except NotConfirmed:
-                await self.confirm(caller)
-                await self._require_served(caller)
-                document = await self._run(tool, caller, values)
+            document = await self._run_again(tool, caller, values)
             caller.is_confirmed = True
             return CallResult(structured=document)
         except (KeyRefused, Unavailable):
@@ -128,6 +123,19 @@ class ToolHost:
 
     def _serves(self, identity: Identity) -> bool:
         return self._release.serves(identity.schema_version, identity.compatible_from)
+
+    async def _run_again(self, tool: Tool, caller: Caller, values: Mapping[str, Any]) -> Document:
+        """Run the tool, and once more where its transaction ended for a reason that the next one does not have."""
+        try:
+            return await self._run(tool, caller, values)
+        except NotConfirmed:
+            await self.confirm(caller)
+            await self._require_served(caller)
+        except asyncpg.InvalidCachedStatementError:
+            # A migration has changed a column's type since the statement was prepared. Nothing was written, and what
+            # was prepared is forgotten.
+            _LOG.info("statements_prepared_anew", tool=tool.name)
+        return await self._run(tool, caller, values)
 
     async def _run(self, tool: Tool, caller: Caller, given: Mapping[str, Any]) -> Document:
         identity = caller.identity

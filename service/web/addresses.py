@@ -30,15 +30,19 @@ class ASGIApplication(Protocol):
 
 
 class SubDomains:
-    """Passes requests to `<slug>.<base domain>` on as requests for that workspace's path. Reserved names are hosts."""
+    """Passes requests to `<slug>.<base domain>` on as requests for that workspace's path. Reserved names are hosts.
 
-    def __init__(self, application: ASGIApplication, base_domain: str) -> None:
+    The path *endpoint* is the same on every host, as static files are.
+    """
+
+    def __init__(self, application: ASGIApplication, base_domain: str, endpoint: str) -> None:
         self._application = application
+        self._endpoint = endpoint
         self._suffix = f".{base_domain.lower()}"
 
     async def __call__(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and not scope["path"].startswith(STATIC) and (slug := self._slug(scope)):
+        if scope["type"] == "http" and self._is_page(scope["path"]) and (slug := self._slug(scope)):
             path = f"{PREFIX}{slug}"
             scope = {
                 **scope,
@@ -47,6 +51,9 @@ class SubDomains:
                 _ROOT: "",
             }
         await self._application(scope, receive, send)
+
+    def _is_page(self, path: str) -> bool:
+        return path != self._endpoint and not path.startswith(STATIC)
 
     def _slug(self, scope: Any) -> str | None:
         host = next((value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"), "")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
 from quart import Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from service.access import is_denial
 from service.errors import NotFoundOrDenied, Refused
+from service.limits import Busy
 from service.web.sessions import OutOfDate
 from service.web.templating import environment
 from tenancy.errors import DatabaseUnavailable
@@ -26,6 +28,7 @@ _BUSY = (
     asyncpg.SerializationError,
     asyncpg.QueryCanceledError,
     DatabaseUnavailable,
+    Busy,
 )
 _BUSY_SECONDS = 5
 _MIGRATING_SECONDS = 30
@@ -47,6 +50,20 @@ def fault_page(status: int, title: str, text: str, *, root: str = "", retry_afte
 def not_found(root: str = "") -> Response:
     """Return the one answer to what does not exist and to what may not be seen."""
     return fault_page(404, "Not found", "There is no such page, or you may not see it.", root=root)
+
+
+def too_many_pages(retry_after: float, address: str) -> Response:
+    """Return the page for an address that asks too often; the connection ends with it, and what else came over it."""
+    _LOG.info("page", status=429, address=address)
+    text = "Your network has asked for too many pages. Wait a moment and try again."
+    answer = fault_page(429, "Too many requests", text, retry_after=math.ceil(retry_after))
+    answer.headers["Connection"] = "close"
+    return answer
+
+
+def page_of(error: HTTPException) -> Response:
+    """Return the page for what no route takes."""
+    return not_found() if isinstance(error, NotFound) else _http(error, "")
 
 
 def page_for(error: Exception, root: str) -> Response:

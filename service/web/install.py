@@ -10,13 +10,14 @@ from service.domain.passwords import prepare
 from service.limits import Buckets
 from service.links import Signer
 from service.mail import Mailer
-from service.web import passwords, profile, sign_in, workspace
+from service.web import passwords, profile, sessions, sign_in, workspace
 from service.web.addresses import PREFIX, STATIC, SubDomains, root_of
 from service.web.admin import pages as admin
-from service.web.faults import not_found
+from service.web.faults import not_found, too_many_pages
+from service.web.guests import Guests
 from service.web.sessions import REMEMBERED, WorkspaceSessions, is_secure
 from service.web.templating import environment, static_answer
-from service.web.visitors import Web, see_other, workspace_pages
+from service.web.visitors import Web, see_other, visitor_address, workspace_pages
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -49,8 +50,22 @@ _RESETS, _RESETS_SECONDS = 3, 15 * 60
 _HSTS = "max-age=31536000"
 
 
-def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings, *, release: Release) -> None:
-    """Serve the pages. Without a secret key nobody can be signed in, so there are none."""
+def install(
+    app: Quart,
+    gateway: Gateway,
+    accounts: Accounts,
+    settings: Settings,
+    *,
+    release: Release,
+    endpoint: str,
+    guests_at_once: int,
+    not_pages: frozenset[str],
+) -> None:
+    """Serve the pages beside *endpoint*. Without a secret key nobody can be signed in, so there are none.
+
+    Of those who are not signed in *guests_at_once* are served at a time. What is at the paths *not_pages* looks after
+    itself.
+    """
     if settings.secret_key is None:
         return
     app.secret_key = settings.secret_key.get_secret_value()
@@ -64,13 +79,14 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
     )
-    app.extensions["web"] = Web(
+    web = app.extensions["web"] = Web(
         gateway=gateway,
         accounts=accounts,
         settings=settings,
         release=release,
         signer=Signer(app.secret_key),
         mailer=Mailer(settings),
+        guests=Guests(settings, at_once=guests_at_once),
         resets=Buckets(burst=_RESETS, per_second=_RESETS / _RESETS_SECONDS),
         sign_ins=Buckets(burst=settings.sign_ins_per_minute, per_second=settings.sign_ins_per_minute / 60),
     )
@@ -81,10 +97,19 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
 
     app.before_serving(prepare)
 
+    @app.before_request
+    async def admit() -> Response | None:
+        # Before anything is known of what is asked for.
+        if request.path in not_pages or request.path.startswith(STATIC):
+            return None
+        address = visitor_address()
+        wait = web.guests.take(sessions.claimed(), address)
+        return too_many_pages(wait, address) if wait else None
+
     @app.after_request
     async def secure(response: Response) -> Response:
         # What programs get, they do not show.
-        if response.mimetype == "application/json":
+        if response.mimetype in {"application/json", None}:
             return response
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
@@ -93,7 +118,7 @@ def install(app: Quart, gateway: Gateway, accounts: Accounts, settings: Settings
         return response
 
     if settings.base_domain is not None:
-        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain)  # type: ignore[method-assign]
+        app.asgi_app = SubDomains(app.asgi_app, settings.base_domain, endpoint)  # type: ignore[method-assign]
 
 
 def _add_shared_routes(app: Quart) -> None:

@@ -39,8 +39,8 @@ class WorkspaceSessions(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SecureCookieSession | None:
-        """Return what the cookie holds; outside of workspaces there is none."""
-        return await super().open_session(app, request) if request.path.startswith(PREFIX) else SecureCookieSession()
+        """Return what the cookie holds; outside of workspaces there is no session, which need not be looked at."""
+        return await super().open_session(app, request) if request.path.startswith(PREFIX) else None
 
     def get_cookie_path(self, _: Quart) -> str:
         """Return the path of the workspace's pages."""

@@ -3,16 +3,22 @@
 A page is a function under `@page`, which says what it needs; its queries run in one transaction in the workspace,
 READ ONLY unless it is a form, behind the same gate of access as the tools. `@guest_page` is for those who are not
 signed in.
+
+A page is not made for a client that has gone: what works on it is cancelled, and its transaction rolled back. A form is
+dropped as long as nothing has been done for it; then it is carried out, since whoever closes the tab after pressing a
+button expects what it says.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
+import asyncpg
 import structlog
 from quart import Blueprint, Response, current_app, request, session
 
@@ -25,17 +31,18 @@ from service.errors import NotFoundOrDenied
 from service.limits import client_address
 from service.web import sessions
 from service.web.addresses import PREFIX, root_of
-from service.web.faults import Migrating, fault_page, not_found, page_for
+from service.web.faults import Migrating, not_found, page_for
 from service.web.templating import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from service.domain.visitors import Visitor
     from service.limits import Buckets
     from service.links import Signer
     from service.mail import Mailer
     from service.settings import Settings
+    from service.web.guests import Guests
     from tenancy.accounts import Accounts, Place, Session
     from tenancy.release import Release
     from tenancy.session import Gateway
@@ -74,6 +81,7 @@ class Web:
     release: Release
     signer: Signer
     mailer: Mailer
+    guests: Guests
     sign_ins: Buckets
     resets: Buckets
 
@@ -311,33 +319,62 @@ def _add(path: str, handler: Callable[..., object], serve: Callable[..., Awaitab
     @wraps(handler)
     async def answer(slug: str, **arguments: Any) -> Response:
         began = time.perf_counter()
-        place = None
-        answered = fault_page(500, "Something went wrong", "")
-        try:
+        guests: Guests = current_app.extensions["web"].guests
+        told: dict[str, object] = {"page": handler.__name__, "method": request.method}
+
+        async def work() -> Response:
             place = await _place(slug, arguments)
-            answered = await serve(place, **arguments)
+            told["workspace_id"] = place.workspace_id
+            return await serve(place, **arguments)
+
+        try:
+            if form:
+                # Whoever is slow to send it has no turn meanwhile.
+                await request.form
+            async with guests.turn(sessions.claimed()):
+                answered = await (_to_its_end(work()) if form else _again(work))
         except Exception as error:  # noqa: BLE001 - the edge, where every fault becomes a page
             answered = page_for(error, root_of(request.scope, slug))
-        finally:
-            _LOG.info(
-                "page",
-                page=handler.__name__,
-                method=request.method,
-                status=answered.status_code,
-                duration_ms=round((time.perf_counter() - began) * 1000, 2),
-                **({} if place is None else {"workspace_id": place.workspace_id}),
-            )
+        except asyncio.CancelledError:
+            _log(began, **told, outcome="gone")
+            raise
+        _log(began, **told, status=answered.status_code)
         return answered
 
     method = "POST" if form else "GET"
     workspace_pages.add_url_rule(path, f"{method} {path}", answer, methods=[method])
 
 
+def _log(began: float, **told: object) -> None:
+    _LOG.info("page", **told, duration_ms=round((time.perf_counter() - began) * 1000, 2))
+
+
+async def _again(work: Callable[[], Awaitable[Response]]) -> Response:
+    """Return what *work* answers, which writes nothing, at its second try where what was prepared became invalid."""
+    try:
+        return await work()
+    except asyncpg.InvalidCachedStatementError:
+        # A migration has changed a column's type meanwhile.
+        return await work()
+
+
+async def _to_its_end(work: Coroutine[None, None, Response]) -> Response:
+    """Return what *work* answers, also when the client goes away meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # Whoever ends the process asks twice.
+        return await task
+
+
 async def _place(slug: str, arguments: Mapping[str, Any]) -> Place:
     web: Web = current_app.extensions["web"]
     if any(isinstance(value, int) and value > _LARGEST for value in arguments.values()):
         raise NotFoundOrDenied
-    place = await web.accounts.find_place(_clean(slug), sessions.claimed())
+    session = sessions.claimed()
+    place = await web.accounts.find_place(_clean(slug), session)
+    web.guests.settle(session, holds=place is not None and place.signed_in)
     if place is None:
         raise NotFoundOrDenied
     if not web.release.serves(place.schema_version, place.compatible_from):

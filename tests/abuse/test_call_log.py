@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tenancy.connection import connect
-from tests.abuse.conftest import PING, SECONDS, bearer, tool_call, wrong_key
+from tests.abuse.conftest import PING, bearer, running, tool_call, wrong_key
 from tests.conftest import MISSING, make_tenant
-from tests.mcp.conftest import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,57 +18,6 @@ SECRET = "s3cret-text"
 MODERN = "2026-07-28"
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 BATCH = {"MCP-Protocol-Version": "2025-03-26"}
-
-
-@dataclass(frozen=True)
-class Service:
-    """A process that serves; *lines* are of its log."""
-
-    process: subprocess.Popen[str]
-    lines: list[str]
-    wire: Wire
-
-    def until(self, event):
-        """Return the next of such events."""
-        while True:
-            self.lines.append(self.process.stderr.readline())
-            assert self.lines[-1], "the service has ended"
-            if (logged := json.loads(self.lines[-1]))["event"] == event:
-                return logged
-
-    def logged(self, body: Any = b"", **options: Any) -> dict[str, Any]:
-        """Send a request, and return what is logged of it."""
-        self.wire.send(body, **options)
-        return self.until("call")
-
-
-@contextmanager
-def running(url: str, key: str, **settings: str):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TESTORCHESTRATOR_")}
-    environment |= {f"TESTORCHESTRATOR_{name.upper()}": value for name, value in settings.items()}
-    with subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-P", "-m", "service.cli", "serve", "--port", str(port)],
-        env=environment | {"SERVICE_DATABASE_URL": url},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            service = Service(process, [], Wire("127.0.0.1", port, key))
-            until_served(port)
-            yield service
-        finally:
-            process.terminate()
-            service.lines.extend(process.stderr.readlines())
-
-
-def until_served(port):
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return
-    raise AssertionError("nobody listens")
 
 
 @pytest.fixture(scope="module")

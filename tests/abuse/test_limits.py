@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from service.limits import Buckets, Throttle, TooMany, client_address
+from service.limits import Buckets, Busy, Throttle, TooMany, Turns, client_address
 
 pytestmark = pytest.mark.unit
 
@@ -147,6 +149,35 @@ def test_without_limits_everything_is_looked_up():
     assert {attempt(throttle, "right", works=True) for _ in range(1000)} == {0}
     assert {attempt(throttle, "wrong", works=False) for _ in range(1000)} == {0}
     assert {attempt(throttle, f"wrong {number}", works=False) for number in range(1000)} == {0}
+
+
+async def test_who_waits_too_long_for_a_turn_is_refused_and_takes_it_from_nobody():
+    turns = Turns(1, wait_seconds=0.01)
+    async with turns.turn():
+        with pytest.raises(Busy):
+            await turns.turn().__aenter__()
+    async with turns.turn():
+        pass
+
+
+async def test_a_turn_ends_with_whoever_has_it_and_with_whoever_waits_for_it():
+    turns, began = Turns(1, wait_seconds=60), asyncio.Event()
+
+    async def work():
+        async with turns.turn():
+            began.set()
+            await asyncio.Event().wait()
+
+    at_work = asyncio.ensure_future(work())
+    await began.wait()
+    waiting = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    for task in (waiting, at_work):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with turns.turn():
+        pass
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,10 @@ ALLOWED = {
         "tenancy", "service.domain", "service.access", "service.audit", "service.errors", "service.sql",
         "service.calls",
     },
-    "service.front": set(),
+    "service.http_servers": {"service.errors"},
+    "service.connections": set(),
     "service.limits": set(),
+    "service.plain_http": set(),
     "service.links": set(),
     "service.snippets": set(),
     "service.mail": {"service.settings"},
@@ -42,19 +44,26 @@ ALLOWED = {
         "service.links", "service.mail", "service.settings", "service.snippets",
     },
     "service.app": {
-        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.settings",
-        "service.health", "service.metrics", "service",
+        "tenancy", "migrations", "service.tools", "service.mcp", "service.web", "service.limits", "service.plain_http",
+        "service.settings", "service.health", "service.metrics", "service",
     },
     "service.server": {
-        "tenancy", "migrations", "service.app", "service.front", "service.mcp", "service.settings", "service.metrics",
+        "tenancy", "migrations", "service.app", "service.http_servers", "service.settings", "service.metrics",
+        "service.connections", "service.mcp", "service",
+    },
+    "service.asgi": {
+        "migrations", "service.app", "service.logs", "service.metrics", "service.server", "service.settings",
         "service",
     },
     "service.supervisor": set(),
-    "service.workers": {"tenancy", "service.server", "service.supervisor", "service.metrics", "service.settings"},
+    "service.workers": {
+        "tenancy", "service.http_servers", "service.server", "service.supervisor", "service.metrics",
+        "service.settings",
+    },
     "service.cli": {
-        "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.logs", "service.server",
-        "service.workers",
-        "service.settings", "service.links", "service.snippets", "service.metrics", "service",
+        "tenancy", "migrations", "service.domain", "service.demo", "service.errors", "service.http_servers",
+        "service.logs", "service.server", "service.workers", "service.settings", "service.links", "service.snippets",
+        "service.metrics", "service.connections", "service",
     },
 }  # fmt: skip
 

@@ -45,9 +45,9 @@ async def test_sound_database(database):
     [login] = [row for row in document["roles"] if row["role"] == APP]
     assert {name for name, value in login.items() if value is True} == {"login"}
     ways_in = [row for row in document["memberships"] if row["member"] == APP]
-    assert [(row["inherit"], row["set"], row["admin"]) for row in ways_in] == [(False, True, False)]
+    assert [(row["inherit"], row["set"], row["admin"]) for row in ways_in] == [(False, True, False)] * 3
     assert {row["callers"] for row in document["functions"]} == {
-        "postgres", "postgres, testorchestrator_app, testorchestrator_owner",
+        "postgres", "postgres, testorchestrator_app", "postgres, testorchestrator_owner",
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ through.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,10 +29,14 @@ READS = ("fetch", "fetch_planned", "fetchrow", "fetchval", "execute")
 
 
 class Attack(NamedTuple):
-    """*by_database* is what the database alone answers, None where only the facade's gate stands in the way."""
+    """*by_database* is what the database alone answers, None where only the facade's gate stands in the way.
+
+    It is made in a call that writes, or in one that only reads.
+    """
 
     query: str
     by_database: type[Exception] | None = DENIED
+    read_only: bool = False
 
 
 ATTACKS = {
@@ -105,11 +110,16 @@ ATTACKS = {
         "SELECT set_config('role', '{other}', true), query_to_xml('SELECT * FROM {other}.users', true, true, '')"
     ),
     "ts_stat alone": Attack("SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM {other}.users')"),
-    "ts_stat runs SET": Attack("SELECT * FROM ts_stat('SET ROLE {other}')", asyncpg.PostgresError),
+    "ts_stat of its own": Attack("SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM users')"),
+    "ts_stat of its own by weight": Attack("SELECT * FROM ts_stat('SELECT to_tsvector(name) FROM users', 'a')"),
+    "ts_stat runs SET": Attack("SELECT * FROM ts_stat('SET ROLE {other}')"),
+    "ts_rewrite runs a query": Attack("SELECT ts_rewrite('a', 'SELECT ''a''::tsquery, ''b''::tsquery')"),
     "query_to_xml alone": Attack("SELECT query_to_xml('SELECT * FROM {other}.users', true, true, '')"),
-    "query_to_xml runs SET": Attack(
-        "SELECT query_to_xml('SET ROLE {other}', true, true, '')", asyncpg.FeatureNotSupportedError
-    ),
+    "query_to_xml runs SET": Attack("SELECT query_to_xml('SET ROLE {other}', true, true, '')"),
+    "table_to_xml": Attack("SELECT table_to_xml('users', true, true, '')"),
+    "schema_to_xml": Attack("SELECT schema_to_xml('{own}', true, true, '')"),
+    "database_to_xml": Attack("SELECT database_to_xml(true, true, '')"),
+    "cursor_to_xml": Attack("SELECT cursor_to_xml('c', 1, true, true, '')"),
     "pg_settings": Attack("UPDATE pg_settings SET setting = '{other}' WHERE name = 'search_path'"),
     "pg_settings by MERGE": Attack(
         "MERGE INTO pg_settings p USING (SELECT 1) s ON p.name = 'search_path' "
@@ -136,6 +146,49 @@ ATTACKS = {
     "large object": Attack("SELECT lo_create(0)"),
     "large object with content": Attack("SELECT lo_from_bytea(0, 'x')"),
     "large object of old": Attack("SELECT lo_creat(-1)"),
+    "large object, opened": Attack("SELECT lo_open(1, 262144)"),
+    "large object, read": Attack("SELECT lo_get(1)"),
+    "large object, removed": Attack("SELECT lo_unlink(oid) FROM pg_largeobject_metadata"),
+    # Leaving something for who comes next on the connection, or finding it
+    "advisory lock": Attack("SELECT pg_advisory_lock(1)"),
+    "advisory lock in a read-only call": Attack("SELECT pg_advisory_lock(2)", read_only=True),
+    "many advisory locks": Attack("SELECT pg_advisory_lock(key) FROM generate_series(1, 5000) AS key", read_only=True),
+    "shared advisory lock": Attack("SELECT pg_advisory_lock_shared(1, 2)"),
+    "advisory lock of the transaction": Attack("SELECT pg_advisory_xact_lock(3)", read_only=True),
+    "try advisory lock": Attack("SELECT pg_try_advisory_lock(4)", read_only=True),
+    "try advisory lock of the transaction": Attack("SELECT pg_try_advisory_xact_lock(5, 6)"),
+    "unlock what another took": Attack("SELECT pg_advisory_unlock_all()"),
+    "setseed": Attack("SELECT setseed(0.5)"),
+    "last number drawn": Attack("SELECT lastval()"),
+    "last number drawn from a sequence": Attack("SELECT currval('ids') FROM (SELECT nextval('ids')) AS drawn"),
+    "texts of prepared queries": Attack("SELECT statement FROM pg_prepared_statements", read_only=True),
+    "texts of cursors": Attack("SELECT statement FROM pg_cursors", read_only=True),
+    "statistics at once": Attack("SELECT pg_stat_force_next_flush()"),
+    # Locking what is of others, or so much that nobody else can lock anything
+    "lock of another's schema": Attack(
+        "SELECT pg_get_object_address('schema', ARRAY['{other}'], '{{}}')", read_only=True
+    ),
+    "locks of all roles": Attack(
+        "SELECT pg_get_object_address('role', ARRAY[rolname::text], '{{}}') FROM pg_roles", read_only=True
+    ),
+    "locks of another's tables": Attack(
+        "SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace "
+        "WHERE nspname = '{other}'",
+        read_only=True,
+    ),
+    "locks of all sequences": Attack("SELECT last_value FROM pg_sequences", read_only=True),
+    "lock for an index": Attack("SELECT brin_summarize_new_values(indexrelid) FROM pg_index", read_only=True),
+    "list of an index": Attack("SELECT gin_clean_pending_list(indexrelid) FROM pg_index"),
+    "statistics of a table": Attack("SELECT pg_clear_relation_stats('{own}', 'users')"),
+    # Using up what is the whole server's
+    "logical message": Attack("SELECT pg_logical_emit_message(false, 'x', 'y')", read_only=True),
+    "logical message of the transaction": Attack("SELECT pg_logical_emit_message(true, 'x', 'y'::bytea)"),
+    "transaction number": Attack("SELECT pg_current_xact_id()", read_only=True),
+    "transaction number of old": Attack("SELECT txid_current()", read_only=True),
+    "snapshot for others": Attack("SELECT pg_export_snapshot()", read_only=True),
+    "sleep": Attack("SELECT pg_sleep(0)", read_only=True),
+    "sleep for a while": Attack("SELECT pg_sleep_for('0 s')"),
+    "sleep until": Attack("SELECT pg_sleep_until(now())"),
     # Reaching the machine, other databases and other sessions
     "COPY PROGRAM": Attack("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'"),
     "COPY to a file": Attack("COPY users TO '/tmp/users'"),
@@ -209,7 +262,7 @@ async def facade_refuses(place: Place, name: str, method: str = "fetch") -> None
     assert expected is not None
     before = await each_reads_its_own(place)
     with pytest.raises(expected):
-        async with place.gateway.workspace(place.own, read_only=False) as connection:
+        async with place.gateway.workspace(place.own, read_only=ATTACKS[name].read_only) as connection:
             await getattr(connection, method)(query)
     assert await each_reads_its_own(place) == before
     assert len(before) == 1
@@ -219,10 +272,11 @@ async def database_refuses(place: Place, name: str) -> None:
     """The facade is passed by: a raw query of one statement, under the workspace's role."""
     expected = ATTACKS[name].by_database
     assert expected is not None
+    mode = "READ ONLY" if ATTACKS[name].read_only else "READ WRITE"
     async with borrowed(place.pool) as lent:
         connection = lent.connection
         await connection.execute(
-            f"BEGIN READ WRITE; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp"
+            f"BEGIN {mode}; SET LOCAL ROLE {place.own}; SET LOCAL search_path = {place.own}, pg_temp"
         )
         with pytest.raises(expected):
             await connection.fetch(place.query(name))
@@ -292,6 +346,15 @@ async def nothing_is_left_of_a_request(place: Place) -> None:
     assert inside[0] != before[0]
     with pytest.raises(RuntimeError, match="left"):
         await facade.fetchval("SELECT 1")
+
+
+async def no_lock_is_left_of_a_request(place: Place) -> None:
+    """Not where it was made to take as many as it can, in a call that only reads."""
+    with suppress(asyncpg.PostgresError):
+        async with place.gateway.workspace(place.own, read_only=True) as facade:
+            await facade.fetch(place.query("many advisory locks"))
+    async with borrowed(place.pool) as lent:
+        assert await lent.connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
 async def read_only_transaction_refuses(place: Place, query: str) -> None:

@@ -41,6 +41,7 @@ from tests.isolation.attacks import (
     login_calls_nothing,
     login_reads_nothing,
     login_rests,
+    no_lock_is_left_of_a_request,
     nothing_is_left_of_a_request,
     only_a_workspace_is_entered,
     read_only_transaction_refuses,
@@ -106,9 +107,7 @@ MUTATIONS = {
     # What everybody loses
     "REVOKE set_config": Mutation(
         "GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO PUBLIC",
-        through_facade(
-            "set_config role", "set_config path", "set_config in WITH", "set_config and ts_stat", "pg_settings"
-        ),
+        through_facade("set_config role", "set_config path", "set_config in WITH", "pg_settings"),
     ),
     "REVOKE pg_notify": Mutation(
         "GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO PUBLIC", through_facade("pg_notify")
@@ -119,6 +118,78 @@ MUTATIONS = {
     "REVOKE lo_create": Mutation("GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC", through_facade("large object")),
     "REVOKE lo_from_bytea": Mutation(
         "GRANT EXECUTE ON FUNCTION lo_from_bytea(oid, bytea) TO PUBLIC", through_facade("large object with content")
+    ),
+    "REVOKE lo_unlink": Mutation(
+        "GRANT EXECUTE ON FUNCTION lo_unlink(oid) TO PUBLIC", through_facade("large object, removed")
+    ),
+    "REVOKE pg_advisory_lock": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
+        (
+            *through_facade("advisory lock", "advisory lock in a read-only call", "many advisory locks"),
+            check(no_lock_is_left_of_a_request),
+        ),
+    ),
+    "REVOKE pg_advisory_lock_shared": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_advisory_lock_shared(integer, integer) TO PUBLIC",
+        through_facade("shared advisory lock"),
+    ),
+    "REVOKE pg_advisory_xact_lock": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock(bigint) TO PUBLIC",
+        through_facade("advisory lock of the transaction"),
+    ),
+    "REVOKE pg_try_advisory_lock": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO PUBLIC", through_facade("try advisory lock")
+    ),
+    "REVOKE pg_try_advisory_xact_lock": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_try_advisory_xact_lock(integer, integer) TO PUBLIC",
+        through_facade("try advisory lock of the transaction"),
+    ),
+    "REVOKE pg_advisory_unlock_all": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_advisory_unlock_all() TO PUBLIC", through_facade("unlock what another took")
+    ),
+    "REVOKE pg_get_object_address": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_get_object_address(text, text[], text[]) TO PUBLIC",
+        through_facade("lock of another's schema", "locks of all roles"),
+    ),
+    "REVOKE pg_get_functiondef": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_get_functiondef(oid) TO PUBLIC", through_facade("locks of another's tables")
+    ),
+    "REVOKE pg_sequence_last_value": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_sequence_last_value(regclass) TO PUBLIC", through_facade("locks of all sequences")
+    ),
+    "REVOKE setseed": Mutation("GRANT EXECUTE ON FUNCTION setseed(float8) TO PUBLIC", through_facade("setseed")),
+    "REVOKE currval": Mutation(
+        "GRANT EXECUTE ON FUNCTION currval(regclass) TO PUBLIC", through_facade("last number drawn from a sequence")
+    ),
+    "REVOKE pg_prepared_statement": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_prepared_statement() TO PUBLIC", through_facade("texts of prepared queries")
+    ),
+    "REVOKE pg_cursor": Mutation("GRANT EXECUTE ON FUNCTION pg_cursor() TO PUBLIC", through_facade("texts of cursors")),
+    "REVOKE pg_stat_force_next_flush": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_stat_force_next_flush() TO PUBLIC", through_facade("statistics at once")
+    ),
+    "REVOKE ts_stat": Mutation(
+        "GRANT EXECUTE ON FUNCTION ts_stat(text), ts_stat(text, text) TO PUBLIC",
+        through_facade("ts_stat of its own", "ts_stat of its own by weight"),
+    ),
+    "REVOKE ts_rewrite": Mutation(
+        "GRANT EXECUTE ON FUNCTION ts_rewrite(tsquery, text) TO PUBLIC", through_facade("ts_rewrite runs a query")
+    ),
+    "REVOKE pg_logical_emit_message": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text, boolean), "
+        "pg_logical_emit_message(boolean, text, bytea, boolean) TO PUBLIC",
+        through_facade("logical message", "logical message of the transaction"),
+    ),
+    "REVOKE pg_current_xact_id": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_current_xact_id(), txid_current() TO PUBLIC",
+        through_facade("transaction number", "transaction number of old"),
+    ),
+    "REVOKE pg_export_snapshot": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_export_snapshot() TO PUBLIC", through_facade("snapshot for others")
+    ),
+    "REVOKE pg_sleep": Mutation(
+        "GRANT EXECUTE ON FUNCTION pg_sleep(float8), pg_sleep_for(interval), pg_sleep_until(timestamptz) TO PUBLIC",
+        through_facade("sleep", "sleep for a while", "sleep until"),
     ),
     "REVOKE plpgsql": Mutation("GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC", in_database("DO")),
     "REVOKE TEMPORARY": Mutation(
@@ -183,7 +254,7 @@ MUTATIONS = {
     # A workspace's role
     "no membership among workspaces": Mutation(
         "GRANT {other} TO {own}",
-        through_facade("qualified name", "qualified write", "ts_stat alone"),
+        through_facade("qualified name", "qualified write"),
         undo="REVOKE {other} FROM {own}",
     ),
     "no role that reads all": Mutation(

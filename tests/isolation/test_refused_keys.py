@@ -11,7 +11,7 @@ import pytest
 
 from tenancy.catalog import set_state
 from tenancy.keys import create_key, hash_key, revoke_key, set_owner_active
-from tenancy.roles import APP
+from tenancy.roles import APP, GATE
 from tests.conftest import Client, make_tenant, new_database, serving
 
 PING = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
@@ -112,17 +112,18 @@ async def test_database_is_asked_the_same_and_once(world):
         await admin.execute("SELECT statistics.pg_stat_statements_reset()")
         answer(service, key)
         rows = await admin.fetch(
-            "SELECT query, calls, rows FROM statistics.pg_stat_statements WHERE userid = $1::regrole "
+            "SELECT query, calls, rows FROM statistics.pg_stat_statements WHERE userid = ANY ($1::regrole[]) "
             "AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY query",
-            APP,
+            [APP, GATE],
         )
         return [tuple(row) for row in rows]
 
     asked_for = {reason: await asked(key) for reason, key in keys.items()}
     assert {reason for reason, queries in asked_for.items() if queries} == WELL_FORMED
     [once] = {json.dumps(asked_for[reason]) for reason in WELL_FORMED}
-    [(query, calls, rows)] = json.loads(once)
-    assert "control.authenticate" in query
-    assert (calls, rows) == (1, 0)
+    statements = {query: (calls, rows) for query, calls, rows in json.loads(once)}
+    [looked_up] = [query for query in statements if "control." in query]
+    assert "control.authenticate" in looked_up
+    assert statements[looked_up] == (1, 0)
     # That it is counted at all
-    assert [(calls, rows) for _, calls, rows in await asked(working)] == [(1, 1)]
+    assert (1, 1) in [(calls, rows) for query, calls, rows in await asked(working) if query == looked_up]

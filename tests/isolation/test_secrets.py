@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pytest
 
 from service.app import create_app
-from service.mcp.http import Endpoint
+from service.plain_http import PlainHttp
 from service.settings import Settings, SettingsError, read_settings
 from tenancy.connection import Login, connect
 from tenancy.errors import TenancyError
@@ -310,7 +310,7 @@ def test_objects_do_not_show_what_they_hold(scene):
         StrictLogins(secret), Login("w_x", password),
         Identity(workspace_id=1, schema_name="w_x", schema_version="1", compatible_from="1", user_id=1, api_key_id=1),
     ]  # fmt: skip
-    assert isinstance(app.asgi_app, Endpoint)
+    assert isinstance(app.asgi_app, PlainHttp)
     assert isinstance(settings, Settings)
     for one in shown:
         assert leaks(scene.secrets, f"{one!r} {one}") == set()

@@ -76,6 +76,10 @@ WEAKNESSES = {
         "everybody may call pg_catalog.pg_notify",
     ),
     "large objects": ("GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC", "everybody may call pg_catalog.lo_create"),
+    "advisory locks": (
+        "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint), pg_advisory_lock(integer, integer) TO PUBLIC",
+        "everybody may call pg_catalog.pg_advisory_lock",
+    ),
     "plpgsql": ("GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC", "everybody may run blocks in a procedural language"),
     "another language": (
         "CREATE TRUSTED LANGUAGE other HANDLER plpgsql_call_handler",

@@ -9,16 +9,18 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypercorn.config import Config
 from quart import Quart
 
 from service.calls import CallResult, InvalidParams
-from service.front import serve_http
+from service.http_servers import Limits, serve_http
 from service.mcp.dispatch import ServerInfo
-from service.mcp.http import PATH, Endpoint, install_error_answers
+from service.mcp.http import Endpoint, install_error_answers
+from service.plain_http import PlainHttp
+from tests.conftest import serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,10 +98,17 @@ class Wire:
             response.close()
 
 
+@pytest.fixture(scope="module", params=["hypercorn", "uvicorn"])
+def server(request):
+    """What serves HTTP."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def wire(endpoint):
-    """The service itself."""
-    return Wire(endpoint.host, endpoint.port, endpoint.key)
+def wire(world, endpoint, server):
+    """The service itself, by either server."""
+    with serving(world.service_url, server=server) as (host, port):
+        yield Wire(host, port, endpoint.key)
 
 
 class Application:
@@ -126,12 +135,11 @@ class Application:
 
 
 @contextmanager
-def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
+def _serve(application, *, server, body_timeout=30, grace=5, allowed_origins=frozenset(), allowed_hosts=frozenset()):
     app = Quart("toy", static_folder=None)
     install_error_answers(app)
-    app.asgi_app = Endpoint(
+    endpoint = Endpoint(
         application,
-        app.asgi_app,
         info=ServerInfo(name="toy", title="Toy", version="1"),
         instructions="None.",
         allowed_origins=allowed_origins,
@@ -139,11 +147,11 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
         max_body_bytes=10_000,
         body_timeout_seconds=body_timeout,
     )
+    endpoint.install(app)
+    app.asgi_app = PlainHttp(app.asgi_app)
     listening = socket.create_server(("127.0.0.1", 0))
     host, port = listening.getsockname()
-    config = Config()
-    config.graceful_timeout = grace
-    config.errorlog = None
+    limits = Limits(keep_alive_seconds=0.5, max_header_bytes=64 * 1024, shutdown_seconds=grace)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
 
@@ -151,7 +159,10 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
     async def tell() -> None:
         ready.set()
 
-    serving = serve_http(app, config, listening, fast=app.asgi_app, path=PATH, shutdown_trigger=stop.wait)
+    async def until_stopped() -> None:
+        await stop.wait()
+
+    serving = serve_http(server, app, listening, limits, until=until_stopped)
     thread = threading.Thread(target=loop.run_until_complete, args=[serving])
     thread.start()
     try:
@@ -163,10 +174,10 @@ def _serve(application, *, body_timeout=30, grace=5, allowed_origins=frozenset()
         loop.close()
 
 
-@pytest.fixture(scope="session")
-def serve_toy():
-    """Serve an application of the test's own: a context manager of the Wire to it."""
-    return _serve
+@pytest.fixture(scope="module")
+def serve_toy(server):
+    """Serve an application of the test's own, by either server: a context manager of the Wire to it."""
+    return partial(_serve, server=server)
 
 
 @pytest.fixture(scope="session")

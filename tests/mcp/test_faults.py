@@ -323,15 +323,3 @@ def test_only_allowed_hosts_are_served_once_there_are_some(serve_toy, toy):
         }
         for host, status in hosts.items():
             assert status == wire.send(PING, headers={"Host": host}).status, host
-
-
-def test_a_websocket_is_not_offered(serve_toy, toy):
-    with serve_toy(toy()) as wire:
-        handshake = {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        }
-        for path, status in {"/mcp": 405, "/elsewhere": 404}.items():
-            assert status == wire.send(method="GET", path=path, headers=handshake).status

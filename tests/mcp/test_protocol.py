@@ -177,7 +177,13 @@ def no_registration(reply):
 
 def not_found(reply):
     assert reply.document["error"] == "not_found"
+    assert "/mcp" in reply.document["error_description"]
     assert "Location" not in reply.headers
+
+
+def no_method(reply):
+    not_found(reply)
+    assert "GET" in reply.headers["Allow"]
 
 
 # The requests.
@@ -251,6 +257,10 @@ LADDER = [
             ("POST", "/token", no_oauth),
         ]
     ),
+    *(
+        Row(id=f"1 {method} {path} has another method", status=405, method=method, path=path, check=no_method)
+        for method, path in [("POST", "/"), ("PUT", "/"), ("POST", "/healthz"), ("DELETE", "/readyz")]
+    ),
     Row(id="1 registration", status=403, path="/register", headers={"Authorization": None}, check=no_registration),
     Row(id="1 registration with a key", status=403, path="/register", body=PING, check=no_registration),
     Row(id="1 with a key", status=404, path="/token", body=PING, check=no_oauth),
@@ -263,7 +273,7 @@ LADDER = [
             headers=headers,
             check=all_of(empty, header("Allow", "POST")),
         )
-        for method in ("GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "BREW")
+        for method in ("GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND")
         for what, headers in {
             "": {},
             " without a key": {"Authorization": None},
@@ -787,6 +797,31 @@ def test_the_answer(wire, row):
     assert reply.headers["Content-Type"] == ("application/json" if reply.body else None)
     assert wire.key.encode() not in reply.body
     reply.body.decode()
+
+
+def test_a_method_that_nobody_knows_is_refused(wire, server):
+    # uvicorn's parser has a list of them.
+    assert wire.send(method="BREW").status == {"hypercorn": 405, "uvicorn": 400}[server]
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", True),
+        ("text/html;q=0.1", True),
+        ("text/html;q=0, */*", False),
+        ("application/json, text/event-stream", False),
+        ("*/*", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_who_asks_for_html_gets_a_page_for_what_is_not_there(wire, accept, is_page):
+    for method, path, status in [("GET", "/nothing", 404), ("POST", "/", 405), ("POST", "/nothing", 404)]:
+        reply = wire.send(method=method, path=path, headers={"Accept": accept})
+        assert reply.status == status
+        assert (b"<!doctype html>" in reply.body.lower()) == is_page
+        assert reply.headers["Content-Type"] == ("text/html; charset=utf-8" if is_page else "application/json")
 
 
 def test_the_rows_have_names_of_their_own():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import re
@@ -173,3 +174,42 @@ def test_the_proxy_hands_on_one_address_of_the_client(world, caddy, tmp_path):
     assert statuses[:3] == [401] * 3
     assert 429 in statuses
     assert re.fullmatch(r"(401)+(429)+", "".join(map(str, statuses)))
+
+
+@pytest.mark.parametrize("offered", ["h2c", "websocket"])
+def test_the_proxy_passes_no_upgrade_on(caddy, tmp_path, offered):
+    seen = []
+
+    class Upstream(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/mcp":
+                seen.append({name.lower() for name in self.headers})
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ExitStack() as stack:
+        upstream = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream))
+        stack.callback(upstream.shutdown)
+        threading.Thread(target=upstream.serve_forever, daemon=True).start()
+        [public] = free_ports(1)
+        stack.enter_context(proxy(caddy, tmp_path, public, [upstream.server_port]))
+        connection = http.client.HTTPConnection("127.0.0.1", public, timeout=PATIENCE)
+        stack.callback(connection.close)
+        connection.request(
+            "GET",
+            "/mcp",
+            headers={
+                "Connection": "Upgrade, HTTP2-Settings",
+                "Upgrade": offered,
+                "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            },
+        )
+        assert connection.getresponse().status == 200
+    [names] = seen
+    assert not names & {"upgrade", "connection", "http2-settings"}

@@ -216,7 +216,9 @@ async def test_whatever_callers_do_each_has_a_connection_alone_and_none_is_lost(
                 assert lent.connection not in in_use
                 in_use.add(lent.connection)
                 try:
-                    await lent.connection.fetchval("SELECT pg_sleep($1)", dice.random() / 200)
+                    await lent.connection.fetchval(
+                        "SELECT count(*) FROM generate_series(1, $1::integer)", dice.randrange(20_000)
+                    )
                     lent.settle()
                     if dice.random() < 0.05:
                         lent.connection.terminate()
@@ -364,7 +366,7 @@ async def test_cancelled_request_leaves_nothing_behind(delay, world, schema):
     async def request() -> None:
         async with gateway.workspace(schema, read_only=False) as connection:
             await connection.execute("INSERT INTO groups (name) VALUES ($1)", name)
-            await connection.fetchval("SELECT pg_sleep(5)")
+            await connection.fetchval("SELECT count(*) FROM generate_series(1, 1e12)")
 
     for _ in range(3):
         task = asyncio.create_task(request())

@@ -213,7 +213,7 @@ async def test_a_connection_that_is_lost_is_replaced(fleet, tmp_path):
 async def test_killed_in_the_middle_it_goes_on_where_it_ended(fleet):
     admin, _, url = fleet
     slugs = await make_fleet(admin, 120)
-    slow = f'{SHADE}\nop.execute("SELECT pg_sleep(0.02)")'
+    slow = f'{SHADE}\nop.execute("SELECT count(*) FROM generate_series(1, 200000)")'
     command = [sys.executable, "-m", "tests.releases", slow, "migrate", "--connections", "2", "--json"]
     environment = {k: v for k, v in os.environ.items() if not k.endswith("DATABASE_URL")} | {"DATABASE_URL": url}
     with subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
@@ -242,7 +242,7 @@ async def test_what_a_killed_migration_leaves_is_moved_or_not_but_never_half(fle
     """The process is gone in the middle of a workspace: here its server process is, which is what the kill leads to."""
     admin, connecting, _ = fleet
     slugs = await make_fleet(admin, 40)
-    with next_release(tmp_path, f'{SHADE}\nop.execute("SELECT pg_sleep(0.02)")'):
+    with next_release(tmp_path, f'{SHADE}\nop.execute("SELECT count(*) FROM generate_series(1, 200000)")'):
         started = asyncio.Event()
         task = asyncio.create_task(
             migrate(

@@ -163,7 +163,7 @@ async def test_nothing_sticks_to_the_connections(pooled, gateway):
     await first.close()
     await second.close()
     assert {row["pid"] for row in rows} == set(await pooled.backends())
-    assert {tuple(row)[1:] for row in rows} == {(APP, '"$user", public', "10s", 0)}
+    assert {tuple(row)[1:] for row in rows} == {(APP, '""', "10s", 0)}
 
 
 async def test_a_statement_out_of_time_ends_alone(pooled, gateway):
@@ -171,7 +171,7 @@ async def test_a_statement_out_of_time_ends_alone(pooled, gateway):
     hasty = Gateway(pool, statement_timeout_ms=100)
     for _ in range(SERVERS + 1):
         with pytest.raises(asyncpg.QueryCanceledError):
-            await value(hasty, pooled.schemas[0], "SELECT pg_sleep(60)")
+            await value(hasty, pooled.schemas[0], "SELECT count(*) FROM generate_series(1, 1e12)")
     limits = "SELECT current_setting('statement_timeout')"
     assert await value(hasty, pooled.schemas[0], limits) == "100ms"
     await pool.close()
@@ -181,12 +181,13 @@ async def test_a_statement_out_of_time_ends_alone(pooled, gateway):
 
 async def test_a_cancelled_request_ends_its_query_and_no_others(pooled, gateway):
     async with pooled.admin.transaction():
-        await pooled.admin.execute("SELECT pg_advisory_xact_lock(815)")
+        for schema in pooled.schemas[:SERVERS]:
+            await pooled.admin.execute(f"LOCK TABLE {schema}.groups")
         waiting = [
-            asyncio.create_task(value(gateway, schema, "SELECT pg_advisory_xact_lock(815), 1"))
+            asyncio.create_task(value(gateway, schema, "SELECT count(*) FROM groups"))
             for schema in pooled.schemas[:SERVERS]
         ]
-        blocked = "wait_event = 'advisory'"
+        blocked = "wait_event = 'relation'"
         await pooled.until(SERVERS, blocked)
         waiting[0].cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -199,10 +200,11 @@ async def test_a_cancelled_request_ends_its_query_and_no_others(pooled, gateway)
 
 async def test_a_killed_connection_to_the_server_is_unavailable_once(pooled, gateway):
     async with pooled.admin.transaction():
-        await pooled.admin.execute("SELECT pg_advisory_xact_lock(815)")
-        waiting = asyncio.create_task(value(gateway, pooled.schemas[0], "SELECT pg_advisory_xact_lock(815)"))
-        await pooled.until(1, "wait_event = 'advisory'")
-        await pooled.admin.execute("SELECT pg_terminate_backend($1)", *await pooled.backends("wait_event = 'advisory'"))
+        await pooled.admin.execute(f"LOCK TABLE {pooled.schemas[0]}.groups")
+        waiting = asyncio.create_task(value(gateway, pooled.schemas[0], "SELECT count(*) FROM groups"))
+        blocked = "wait_event = 'relation'"
+        await pooled.until(1, blocked)
+        await pooled.admin.execute("SELECT pg_terminate_backend($1)", *await pooled.backends(blocked))
         with pytest.raises(DatabaseUnavailable):
             await waiting
     await require_all_served(gateway, pooled)

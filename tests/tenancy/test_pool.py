@@ -210,10 +210,8 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = {
-    "what is not settled is closed": Mutation(
-        tenancy.pool, "if place.is_open and not (is_settled and place.is_idle):", "if False:"
-    ),
-    "what is in a transaction is closed": Mutation(tenancy.pool, "is_settled and place.is_idle", "is_settled"),
+    "what is not settled is closed": Mutation(tenancy.pool, "if place.is_open and not is_settled:", "if False:"),
+    "what is in a transaction is closed": Mutation(tenancy.pool, " and not self.connection.is_in_transaction()", ""),
     "what is closed ends its statement": Mutation(
         tenancy.pool, "await place.connection.close(timeout=_CLOSE_SECONDS)", "place.empty()"
     ),

@@ -8,8 +8,12 @@ import asyncpg
 import pytest
 
 from service.access import access_gate, is_denial
+from service.tools.catalog import TOOLS
+from service.tools.host import ToolHost
+from tenancy.connection import admin_connection
 from tenancy.errors import NotConfirmed
 from tenancy.pool import Pool
+from tenancy.release import this_release
 from tenancy.session import Gateway, Identity
 from tests.conftest import borrowed
 
@@ -93,3 +97,24 @@ class TestEntering:
             async with Gateway(pool).workspace(acme.workspace.schema_name, read_only=read_only) as facade:
                 assert await facade.fetchval("SELECT current_user::text") == acme.workspace.schema_name
         assert pool.usage.failed == 0
+
+
+async def test_a_call_whose_prepared_statement_became_invalid_is_repeated_once(pool, acme, world):
+    """A revision changes the type of a column; each connection knows statements of before."""
+    host = ToolHost(Gateway(pool), TOOLS, release=this_release())
+    caller = await host.authenticate(acme.people["lead"].key)
+    table = f"{acme.workspace.schema_name}.cases"
+    async with admin_connection(world.admin_url) as admin:
+        titles = []
+        for length in (256, 257, 258):
+            for name, arguments in (
+                ("create_test_case", {"project": acme.project, "title": f"Of {length}"}),
+                ("list_test_cases", {"project": acme.project}),
+            ):
+                answer = await host.call(caller, name, arguments)
+                assert not answer.is_error, answer.structured
+            titles.append(f"Of {length}")
+            await admin.execute(f"ALTER TABLE {table} ALTER COLUMN title TYPE varchar({length})")
+        stored = await admin.fetch(f"SELECT title FROM {table} WHERE title LIKE 'Of %' ORDER BY id")
+        await admin.execute(f"ALTER TABLE {table} ALTER COLUMN title TYPE varchar(255)")
+    assert [row["title"] for row in stored] == titles

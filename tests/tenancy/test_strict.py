@@ -14,6 +14,7 @@ from tenancy.errors import DatabaseUnavailable, TenancyError
 from tenancy.guard import weaknesses
 from tenancy.migrate import migrate
 from tenancy.pool import Pool
+from tenancy.posture import look
 from tenancy.provision import create_workspace
 from tenancy.roles import APP, STRICT
 from tenancy.session import Gateway
@@ -145,7 +146,8 @@ async def test_a_storm_of_workspaces_is_refused_in_time_and_passes(strict, gatew
     async def request(schema: str) -> str:
         try:
             async with gateway.workspace(schema, read_only=True) as connection:
-                await connection.fetchval("SELECT pg_sleep(0.4)")
+                await connection.fetchval("SELECT 1")
+                await asyncio.sleep(0.4)
         except DatabaseUnavailable:
             return "refused"
         return "served"
@@ -204,6 +206,29 @@ async def test_the_guard_watches_over_strict_mode(make, told, strict):
         assert told.format(w=schemas[0]) in await weaknesses(admin)
     finally:
         await transaction.rollback()
+
+
+@pytest.mark.parametrize(
+    ("alter", "told"),
+    [
+        ("PASSWORD 'known to somebody'", "its role has a password that is not derived from the strict secret"),
+        ("SET search_path = pg_catalog", "its role does not rest as it should"),
+        ("SET default_transaction_read_only = off", "its role does not rest as it should"),
+        ("IN DATABASE {database} SET default_transaction_read_only = off", "its role does not rest as it should"),
+    ],
+)
+async def test_what_a_role_changes_of_itself_is_found_and_mended(alter, told, strict):
+    """PostgreSQL lets every role that logs in do that; no query of the facade's can, but another's statement could."""
+    admin, url, schemas = strict
+    await migrate(admin, strict=LOGINS)
+    database = await admin.fetchval("SELECT current_database()")
+    login = await connect(url, name="strict", login=LOGINS.login(schemas[0]))
+    await login.execute("BEGIN READ WRITE; ALTER ROLE CURRENT_USER " + alter.format(database=database) + "; COMMIT")
+    await login.close()
+    seen = [finding.what for finding in (await look(admin, strict=LOGINS)).findings]
+    assert any(what.startswith(told) for what in seen)
+    await migrate(admin, strict=LOGINS)
+    assert (await look(admin, strict=LOGINS)).is_sound
 
 
 async def test_strict_mode_is_no_weakness(strict):
