@@ -121,7 +121,9 @@ class _Database(Collector):
     def collect(self) -> Iterable[Metric]:
         size = GaugeMetricFamily("testorchestrator_pool_size", "Most connections to the database.", labels=["pool"])
         connections = GaugeMetricFamily(
-            "testorchestrator_pool_connections", "Connections by state: in_use or idle.", labels=["pool", "state"]
+            "testorchestrator_pool_connections",
+            "Connections by state: in_use, idle or closing.",
+            labels=["pool", "state"],
         )
         waiting = GaugeMetricFamily(
             "testorchestrator_pool_waiting",
@@ -133,6 +135,11 @@ class _Database(Collector):
         )
         waited = CounterMetricFamily("testorchestrator_pool_wait_seconds", "How long they waited.", labels=["pool"])
         refused = CounterMetricFamily("testorchestrator_pool_refused", "Those who waited in vain.", labels=["pool"])
+        over_share = CounterMetricFamily(
+            "testorchestrator_pool_over_share",
+            "Those who did since their workspace had its share, and are not among the others.",
+            labels=["pool"],
+        )
         failed = CounterMetricFamily(
             "testorchestrator_pool_connect_failures", "Connections that could not be made.", labels=["pool"]
         )
@@ -141,10 +148,12 @@ class _Database(Collector):
             size.add_metric([name], usage.size)
             connections.add_metric([name, "in_use"], usage.in_use)
             connections.add_metric([name, "idle"], usage.idle)
+            connections.add_metric([name, "closing"], usage.closing)
             waiting.add_metric([name], usage.waiting)
             waits.add_metric([name], usage.waits)
             waited.add_metric([name], usage.waited_seconds)
             refused.add_metric([name], usage.refused)
+            over_share.add_metric([name], usage.over_share)
             failed.add_metric([name], usage.failed)
         errors = CounterMetricFamily(
             "testorchestrator_database_errors",
@@ -153,7 +162,7 @@ class _Database(Collector):
         )
         for kind in ERROR_CLASSES:
             errors.add_metric([kind], self._gateway.errors[kind])
-        return size, connections, waiting, waits, waited, refused, failed, errors
+        return size, connections, waiting, waits, waited, refused, over_share, failed, errors
 
 
 class Workers(Collector):

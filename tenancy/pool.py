@@ -3,20 +3,25 @@
 A connection that meets a workspace again spares what takes many times longer than a query: to learn its tables and to
 plan. It also keeps megabytes for every workspace that it has met. So connections share the workspaces out. A hash gives
 each workspace two of them for its own; it waits a moment until one of these comes free, then takes another, which fits
-it too from then on. One that comes free goes to the first of those who wait whom it fits. Since nothing else frees that
-memory, connections are renewed after a hundred workspaces, and after many thousands of requests. There is no reset
-between requests: only SET LOCAL is ever used.
+it too from then on. Since nothing else frees that memory, connections are renewed after a hundred workspaces, and after
+many thousands of requests. There is no reset between requests: only SET LOCAL is ever used.
+
+No workspace can take what others need. The last quarter of the places is for workspaces that hold none. A place that
+comes free goes to whoever has waited for long, or else to the workspace that holds the fewest; of several, to the first
+whom it fits. Where even a workspace that holds none has had to wait, those that have held more than an equal share on
+the average of the last seconds come last for a while, hold no more than that share at once and nothing of the last
+quarter, and are refused after a part of the wait (`tenancy.shares`). What the service looks up for itself counts for
+nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict, deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,9 +30,10 @@ import asyncpg
 from tenancy.connection import connect
 from tenancy.errors import DatabaseUnavailable, TenancyError
 from tenancy.release import application_name
+from tenancy.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from tenancy.connection import Login
 
@@ -37,60 +43,111 @@ _OPENING_AT_ONCE = 4
 # calls' time, and not much more than it takes another connection to meet the workspace.
 _OWN = 2
 _FITTING_SECONDS = 0.05
-# One that comes free is offered to so many who wait, and goes to the first of them after this part of the longest wait.
-_PASSING = 64
-_PATIENCE = 0.25
-# Several times what it takes to log in.
+# In strict mode, where another workspace's would be closed for it: several times what it takes to log in.
 _RETURN_SECONDS = 0.2
+# After this part of the longest wait, whoever waits comes before those who came later.
+_PATIENCE = 0.25
+# One that comes free is offered to so many workspaces that hold none, and goes to the first that has not held too much
+# and is fitted.
+_PASSING = 64
+_FIRST = (False, 0, False)
 
 
 @dataclass(slots=True, eq=False)
 class Lent:
-    """A connection, and what it has been used for. *is_at_home*: its workspace has had it before."""
+    """A connection for one borrower. *is_at_home*: its workspace has had it before."""
 
     connection: asyncpg.Connection
     #: Its place among the pool's connections, which the one that replaces it takes over.
     number: int
-    is_at_home: bool = False
-    workspace: str | None = None
-    requests: int = 0
-    met: set[str] = field(default_factory=set)
+    is_at_home: bool
     #: Whether nothing is under way on it: only then it is lent again.
-    is_settled: bool = True
+    is_settled: bool = False
 
     def settle(self) -> None:
         """Say that the last statement was answered, by which its transaction has ended."""
         self.is_settled = not self.connection.is_closed() and not self.connection.is_in_transaction()
 
-    def enter(self, workspace: str) -> None:
-        """Count a request of the workspace."""
-        self.workspace = workspace
-        self.is_at_home = workspace in self.met
-        self.met.add(workspace)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolUsage:
-    """How a pool is used now (*in_use*, *idle*, *waiting*), and since it was made.
+    """How a pool is used now (*in_use*, *idle*, *closing*, *waiting*), and since it was made.
 
-    *refused* are those who waited in vain, *failed* the connections that could not be made.
+    *refused* are those who waited in vain, but for those whose workspace had its share: these are *over_share*. What
+    *failed* are connections that could not be made.
     """
 
     size: int
     in_use: int
     idle: int
+    closing: int
     waiting: int
     waits: int
     waited_seconds: float
     refused: int
+    over_share: int
     failed: int
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A place for one connection, what that has been used for, and whose it is now: *holder*'s, unless it is free."""
+
+    number: int
+    connection: asyncpg.Connection | None = None
+    #: The workspace that had it last; in strict mode, whose login it is.
+    workspace: str | None = None
+    holder: str | None = None
+    requests: int = 0
+    met: set[str] = field(default_factory=set)
+
+    @property
+    def is_open(self) -> bool:
+        return self.connection is not None and not self.connection.is_closed()
+
+    def empty(self) -> None:
+        """Give up the connection, on which nothing may be under way: the server would not be told to end it."""
+        if self.connection is not None:
+            self.connection.terminate()
+        self.connection = self.workspace = None
+        self.requests, self.met = 0, set()
+
+    def lend(self, workspace: str | None) -> Lent:
+        is_at_home = workspace in self.met
+        if workspace is not None:
+            self.workspace = workspace
+            self.met.add(workspace)
+        self.requests += 1
+        return Lent(self.connection, self.number, is_at_home)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Who waits for a place, *since* then; *turn* is done with one, or when it was in vain."""
+
+    workspace: str | None
+    turn: asyncio.Future[_Place]
+    since: float
+    then: asyncio.TimerHandle | None = None
+    #: It has waited for a place that fits for long enough.
+    takes_any: bool = False
+    #: It has waited for so long that its workspace counts as one that holds none.
+    is_due: bool = False
+
+    def after(self, seconds: float, work: Callable[[_Waiter], None]) -> None:
+        """Do *work* when so many seconds have passed since it began to wait."""
+        self.then = self.turn.get_loop().call_at(self.since + seconds, work, self)
+
+    def stop(self) -> None:
+        if self.then is not None:
+            self.then.cancel()
 
 
 class Pool:
     """At most *size* connections to *url*.
 
     With *login_of* a connection is one workspace's alone, logged in as its role: one that was idle for the longest is
-    closed where another workspace needs the place.
+    closed where another workspace needs the place. *connect* is what makes a connection.
     """
 
     def __init__(
@@ -104,28 +161,29 @@ class Pool:
         statement_cache_size: int = 600,
         command_timeout: float = 30.0,
         login_of: Callable[[str], Login] | None = None,
+        connect: Callable[..., Awaitable[asyncpg.Connection]] = connect,
     ) -> None:
         self._url = url
         self._size = size
-        self._login_of = login_of
-        # Logging in costs the server a process: of many workspaces at once, most wait, and are refused in time.
-        self._opening = asyncio.Semaphore(_OPENING_AT_ONCE)
-        self._lent = 0
-        self._numbers = set(range(size))
-        # Who waits for a connection, in the order of their coming: since when, and for which workspace.
-        self._queue: OrderedDict[asyncio.Future[Lent | None], tuple[float, str | None]] = OrderedDict()
-        self._waiting = self._waits = self._refused = self._failed = 0
-        self._waited_seconds = 0.0
-        self._out: Counter[str | None] = Counter()
-        self._awaited: defaultdict[str | None, list[asyncio.Future[Lent]]] = defaultdict(list)
         self._wait_seconds = wait_seconds
         self._renew_after = renew_after
         self._renew_after_workspaces = renew_after_workspaces
         self._statement_cache_size = statement_cache_size
         # The server's own limits end what is slow; this one, a connection whose other end is gone without a word.
         self._command_timeout = command_timeout
-        # By their numbers, in the order of their return: the first has been idle for the longest.
-        self._idle: OrderedDict[int, Lent] = OrderedDict()
+        self._login_of = login_of
+        self._connect = connect
+        # Those that nobody has, in the order of their return: the first has been idle for the longest.
+        self._free = OrderedDict((number, _Place(number)) for number in range(size))
+        self._closing: set[asyncio.Task[None]] = set()
+        # Logging in costs the server a process: of many at once, most wait, and are refused in time.
+        self._opening: set[_Place] = set()
+        # Who waits, by workspace: first those that were served the longest ago.
+        self._queues: OrderedDict[str | None, deque[_Waiter]] = OrderedDict()
+        # Those that are being opened or closed for a workspace among what it holds.
+        self._shares = Shares(size, self._queues.keys())
+        self._waits = self._refused = self._over_share = self._failed = 0
+        self._waited_seconds = 0.0
         self._closed = False
 
     @asynccontextmanager
@@ -134,221 +192,221 @@ class Pool:
 
         Raises DatabaseUnavailable when none comes free in time, when the server cannot be reached, and after close().
         """
-        lent = await self._wait_for_turn(workspace)
+        place = self._take(workspace) or await self._wait(workspace)
+        lent = None
         try:
-            lent = lent or await self._await_return(workspace)
-            # Before it is opened, so that a second request waits for it rather than open another.
-            self._out[workspace] += 1
-            try:
-                lent = lent or await self._open_or_any(workspace)
-                if workspace is not None:
-                    lent.enter(workspace)
-                lent.requests += 1
-                # Whatever happens from here on, a cancellation in the middle of a statement say, only its borrower can
-                # tell that the connection is as it was.
-                lent.is_settled = False
-                try:
-                    yield lent
-                finally:
-                    self._take_back(lent)
-            finally:
-                self._out[workspace] -= 1
-                if not self._out[workspace]:
-                    del self._out[workspace]
+            if not place.is_open:
+                place = await self._open(place)
+            lent = place.lend(workspace)
+            yield lent
         finally:
-            self._pass_turn()
+            # Whatever has happened, a cancellation in the middle of a statement say, only its borrower can tell that
+            # the connection is as it was.
+            self._take_back(place, is_settled=lent is None or lent.is_settled)
 
     @property
     def usage(self) -> PoolUsage:
         """How busy the pool is, for metrics."""
         return PoolUsage(
             size=self._size,
-            in_use=self._lent,
-            idle=len(self._idle),
-            waiting=self._waiting,
+            in_use=self._size - len(self._free) - len(self._closing),
+            idle=sum(place.is_open for place in self._free.values()),
+            closing=len(self._closing),
+            waiting=sum(len(queue) for queue in self._queues.values()),
             waits=self._waits,
             waited_seconds=self._waited_seconds,
             refused=self._refused,
+            over_share=self._over_share,
             failed=self._failed,
         )
 
     async def close(self) -> None:
-        """Close the idle connections, and any lent one when it comes back."""
+        """Close the idle connections, and any lent one when it comes back; refuse all who wait."""
         self._closed = True
-        while self._idle:
-            _, lent = self._idle.popitem()
-            # The driver gives up a connection that it cannot close.
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await lent.connection.close(timeout=_CLOSE_SECONDS)
+        for waiter in [waiter for queue in self._queues.values() for waiter in queue if not waiter.turn.done()]:
+            self._end_wait(waiter, "the pool is closed")
+        for place in list(self._free.values()):
+            await self._close(place)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
-    async def _wait_for_turn(self, workspace: str | None) -> Lent | None:
-        """Return the connection that fits best as soon as there is a place for it, None where it must be opened."""
-        if self._lent < self._size and self._fits(workspace):
-            self._lent += 1
-            return self._pick(workspace)
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Lent | None] = loop.create_future()
-        self._queue[turn] = (time.monotonic(), workspace)
-        settling = loop.call_later(_FITTING_SECONDS, self._settle, turn)
-        try:
-            async with self._in_time():
-                return await turn
-        except BaseException:
-            if turn.done() and not turn.cancelled():
-                if lent := turn.result():
-                    self._take_back(lent)
-                self._pass_turn()
-            raise
-        finally:
-            settling.cancel()
-            self._queue.pop(turn, None)
+    # Who gets a place
 
-    def _pass_turn(self) -> None:
-        """Let the first one whom a connection fits have it, or the first of all where that would be too late."""
-        self._lent -= 1
-        now, first = time.monotonic(), None
-        for turn, (since, workspace) in islice(self._queue.items(), _PASSING):
-            if not turn.done():
-                if self._fits(workspace) or now - since > _PATIENCE * self._wait_seconds:
-                    self._grant(turn)
-                    return
-                first = first or (since, turn)
-        if first is not None and now - first[0] > _FITTING_SECONDS:
-            self._grant(first[1])
-
-    def _settle(self, turn: asyncio.Future[Lent | None]) -> None:
-        """Let who has waited long enough for a connection that fits have any that is not in use."""
-        if self._lent < self._size and not turn.done():
-            self._grant(turn)
-
-    def _grant(self, turn: asyncio.Future[Lent | None]) -> None:
-        # Picked for it at once, before another takes what fits.
-        self._lent += 1
-        turn.set_result(self._pick(self._queue[turn][1]))
-
-    def _fits(self, workspace: str | None) -> bool:
-        """Return whether a connection that is free, or a place for one, is the workspace's own or has met it."""
-        if self._login_of is not None or workspace is None:
-            return True
-        return self._best(workspace)[1]
-
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        """Let what is inside wait, and be refused when it takes too long."""
-        self._waits += 1
-        self._waiting += 1
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                yield
-        except TimeoutError as error:
-            self._refused += 1
-            raise DatabaseUnavailable("no connection came free in time") from error
-        finally:
-            self._waiting -= 1
-            self._waited_seconds += time.monotonic() - began
-
-    def _pick(self, workspace: str | None) -> Lent | None:
-        while self._idle:
-            lent: Lent | None = next(iter(self._idle.values()))
-            if self._login_of is not None:
-                lent = next((lent for lent in reversed(self._idle.values()) if lent.workspace == workspace), None)
-            elif workspace is not None:
-                lent = self._best(workspace)[0]
-            if lent is None:
-                return None
-            del self._idle[lent.number]
-            if not lent.connection.is_closed():
-                return lent
-            self._end(lent)
-        return None
-
-    def _best(self, workspace: str) -> tuple[Lent | None, bool]:
-        """Return the connection that fits best, None where that is one that is yet to be opened, and whether it fits.
-
-        One does that is the workspace's own, or has met it.
-        """
-        other: list[Lent | None] = []
-        for rank, number in enumerate(self._order(workspace)):
-            lent = self._idle.get(number)
-            if lent is not None or number in self._numbers:
-                if rank < _OWN or (lent is not None and workspace in lent.met):
-                    return lent, True
-                other.append(lent)
-        return (other[0] if other else None), False
-
-    async def _await_return(self, workspace: str | None) -> Lent | None:
-        """Wait a little for a connection that the workspace has out, where a new one would have to push one aside."""
-        if not self._is_full or not self._out[workspace]:
-            return None
-        waiting = asyncio.get_running_loop().create_future()
-        self._awaited[workspace].append(waiting)
-        try:
-            async with asyncio.timeout(_RETURN_SECONDS):
-                return await waiting  # type: ignore[no-any-return]
-        except TimeoutError:
-            return None
-        finally:
-            self._awaited[workspace].remove(waiting)
-            if not self._awaited[workspace]:
-                del self._awaited[workspace]
-            if waiting.done() and not waiting.cancelled() and sys.exception() is not None:
-                self._idle[waiting.result().number] = waiting.result()
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether connections of other workspaces leave no place for a new one, which is asked for already."""
-        return self._login_of is not None and self._lent + len(self._idle) > self._size
-
-    def _take_back(self, lent: Lent) -> None:
-        is_due = lent.requests >= self._renew_after or len(lent.met) >= self._renew_after_workspaces
-        if lent.connection.is_closed() or self._closed or is_due or not lent.is_settled:
-            self._end(lent)
-        elif waiting := next((one for one in self._awaited.get(lent.workspace, ()) if not one.done()), None):
-            waiting.set_result(lent)
-        else:
-            self._idle[lent.number] = lent
-
-    def _end(self, lent: Lent) -> None:
-        lent.connection.terminate()
-        self._numbers.add(lent.number)
-
-    async def _open_or_any(self, workspace: str | None) -> Lent:
-        # The place may have been taken since it was picked: then a connection is idle.
-        if not self._numbers and (lent := self._pick(workspace)):
-            return lent
-        try:
-            return await self._open(workspace)
-        except DatabaseUnavailable:
-            # Where the server lets nobody in any more, those that are in still serve.
-            if self._login_of is None and (lent := self._pick(None)):
-                return lent
-            raise
-
-    async def _open(self, workspace: str | None) -> Lent:
+    def _take(self, workspace: str | None) -> _Place | None:
+        """Return a place that fits and may be had at once. Nobody waits who could have it: they would have it."""
         if self._closed:
             raise DatabaseUnavailable("the pool is closed")
-        while self._is_full and self._idle:
-            # Idle for the longest, and another workspace's.
-            self._end(self._idle.popitem(last=False)[1])
-        login = None if self._login_of is None or workspace is None else self._login_of(workspace)
-        number = next(number for number in self._order(workspace) if number in self._numbers)
-        self._numbers.remove(number)
-        try:
-            return Lent(await self._connect(login), number)
-        except BaseException:
-            self._numbers.add(number)
-            raise
+        place, fits = self._best(workspace)
+        if place is None or not fits or not self._shares.allow(workspace, len(self._free)):
+            return None
+        return self._grant(place, workspace)
 
-    async def _connect(self, login: Login | None) -> asyncpg.Connection:
-        if self._opening.locked():
-            async with self._in_time():
-                await self._opening.acquire()
-        else:
-            # At once, and a timer would cost more.
-            await self._opening.acquire()
+    async def _wait(self, workspace: str | None) -> _Place:
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(workspace, loop.create_future(), loop.time())
+        self._queues.setdefault(workspace, deque()).append(waiter)
+        fitting = _FITTING_SECONDS if self._login_of is None else _RETURN_SECONDS
+        waiter.after(fitting, self._take_any)
+        self._waits += 1
         try:
-            return await connect(
+            return await waiter.turn
+        except asyncio.CancelledError:
+            if waiter.turn.cancelled():
+                self._leave(waiter)
+            elif waiter.turn.exception() is None:
+                # It was served in the same turn of the loop.
+                self._take_back(waiter.turn.result(), is_settled=True)
+            raise
+        finally:
+            self._waited_seconds += loop.time() - waiter.since
+            waiter.stop()
+
+    def _take_any(self, waiter: _Waiter) -> None:
+        waiter.takes_any = True
+        self._serve()
+        if not waiter.turn.done():
+            self._shares.miss(waiter.workspace)
+            waiter.after(_PATIENCE * self._wait_seconds, self._become_due)
+
+    def _become_due(self, waiter: _Waiter) -> None:
+        waiter.is_due = True
+        self._serve()
+        if self._shares.is_over(waiter.workspace):
+            self._refuse(waiter)
+        else:
+            waiter.after(self._wait_seconds, self._refuse)
+
+    def _refuse(self, waiter: _Waiter) -> None:
+        self._serve()
+        if waiter.turn.done():
+            return
+        if self._shares.has_its_own(waiter.workspace):
+            self._over_share += 1
+            self._end_wait(waiter, "the workspace has its share of the connections")
+        else:
+            self._refused += 1
+            self._end_wait(waiter, "no connection came free in time")
+
+    def _end_wait(self, waiter: _Waiter, reason: str) -> None:
+        self._leave(waiter)
+        waiter.turn.set_exception(DatabaseUnavailable(reason))
+
+    def _leave(self, waiter: _Waiter) -> None:
+        queue = self._queues[waiter.workspace]
+        queue.remove(waiter)
+        if not queue:
+            del self._queues[waiter.workspace]
+
+    def _serve(self) -> None:
+        """Give places to those who wait, for as long as there is one that somebody may have."""
+        while self._free and self._queues and (found := self._next()):
+            waiter, place = found
+            waiter.turn.set_result(self._grant(place, waiter.workspace))
+            self._leave(waiter)
+            # The service's own keep their turn: without what they look up, nobody else goes on.
+            if waiter.workspace is not None and waiter.workspace in self._queues:
+                self._queues.move_to_end(waiter.workspace)
+
+    def _next(self) -> tuple[_Waiter, _Place] | None:
+        """Return who is to be served, and the place to give: of several the first, in the order of the queues."""
+        found, least = None, None
+        for workspace, queue in islice(self._queues.items(), self._size + _PASSING):
+            waiter = next((waiter for waiter in queue if not waiter.turn.done()), None)
+            if waiter is None or not self._shares.allow(workspace, len(self._free)):
+                continue
+            place, fits = self._best(workspace)
+            if place is None or not (fits or waiter.takes_any):
+                continue
+            held = 0 if waiter.is_due else self._shares.held(workspace)
+            rank = (self._shares.is_over(workspace), held, not (fits or waiter.is_due))
+            if least is None or rank < least:
+                found, least = (waiter, place), rank
+                if rank == _FIRST:
+                    break
+        return found
+
+    def _best(self, workspace: str | None) -> tuple[_Place | None, bool]:
+        """Return the free place that fits best, one that is yet to be opened perhaps, and whether it does fit."""
+        may_open = len(self._opening) < _OPENING_AT_ONCE
+        if self._login_of is not None:
+            return self._best_login(workspace, may_open=may_open)
+        if workspace is None:
+            open_ones = (place for place in self._free.values() if place.is_open)
+            return next(open_ones, next(iter(self._free.values()), None) if may_open else None), True
+        other = None
+        for rank, number in enumerate(_order_of(workspace, self._size)):
+            place = self._free.get(number)
+            if place is not None and (may_open or place.is_open):
+                # It is the workspace's own, or has met it.
+                if rank < _OWN or (place.is_open and workspace in place.met):
+                    return place, True
+                other = other or place
+        return other, False
+
+    def _best_login(self, workspace: str | None, *, may_open: bool) -> tuple[_Place | None, bool]:
+        places = self._free.values()
+        own = next((place for place in reversed(places) if place.workspace == workspace and place.is_open), None)
+        if own is not None or not may_open:
+            return own, True
+        if empty := next((place for place in places if not place.is_open), None):
+            return empty, True
+        # Another workspace's would be closed for it: what it has out may come back before.
+        return next(iter(places), None), not self._shares.held(workspace)
+
+    # The way of a place from hand to hand
+
+    def _grant(self, place: _Place, workspace: str | None) -> _Place:
+        del self._free[place.number]
+        place.holder = workspace
+        self._shares.change(workspace, 1)
+        if not place.is_open or (self._login_of is not None and place.workspace != workspace):
+            place.empty()
+            self._opening.add(place)
+        return place
+
+    def _take_back(self, place: _Place, *, is_settled: bool) -> None:
+        if place.is_open and not is_settled:
+            # The server is told to end what is under way, and the place is free when it has.
+            closing = asyncio.get_running_loop().create_task(self._close(place))
+            self._closing.add(closing)
+            closing.add_done_callback(partial(self._closed_one, place))
+            return
+        is_due = place.requests >= self._renew_after or len(place.met) >= self._renew_after_workspaces
+        if self._closed or is_due or not place.is_open:
+            place.empty()
+        self._free_again(place)
+
+    def _closed_one(self, place: _Place, closing: asyncio.Task[None]) -> None:
+        self._closing.remove(closing)
+        place.empty()
+        self._free_again(place)
+
+    def _free_again(self, place: _Place) -> None:
+        self._shares.change(place.holder, -1)
+        place.holder = None
+        self._opening.discard(place)
+        self._free[place.number] = place
+        self._serve()
+
+    async def _open(self, place: _Place) -> _Place:
+        """Return the place with a connection, or another one that has some."""
+        try:
+            await self._log_in(place)
+        except DatabaseUnavailable:
+            # Where the server lets nobody in any more, those that are in still serve.
+            other = next((other for other in self._free.values() if other.is_open), None)
+            if other is None or self._login_of is not None:
+                raise
+            self._grant(other, place.holder)
+            self._free_again(place)
+            return other
+        self._serve()
+        return place
+
+    async def _log_in(self, place: _Place) -> None:
+        login = None if self._login_of is None or place.holder is None else self._login_of(place.holder)
+        try:
+            place.connection = await self._connect(
                 self._url,
                 name="The service's database",
                 statement_cache_size=self._statement_cache_size,
@@ -360,14 +418,16 @@ class Pool:
             self._failed += 1
             raise DatabaseUnavailable(str(error)) from error
         finally:
-            self._opening.release()
+            self._opening.discard(place)
 
-    def _order(self, workspace: str | None) -> Sequence[int]:
-        """Return the numbers of the connections, those first that are to be the workspace's own."""
-        # Any fits who needs it for a moment, in none.
-        return range(self._size) if workspace is None else _order_of(workspace, self._size)
+    async def _close(self, place: _Place) -> None:
+        if place.connection is not None:
+            # The driver gives up a connection that it cannot close.
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                await place.connection.close(timeout=_CLOSE_SECONDS)
 
 
 @lru_cache(maxsize=10_000)
-def _order_of(workspace: str, size: int) -> tuple[int, ...]:
-    return tuple(sorted(range(size), key=lambda number: hash((workspace, number))))
+def _order_of(workspace: str, size: int) -> Sequence[int]:
+    """Return the numbers of the connections, those first that are to be the workspace's own."""
+    return sorted(range(size), key=lambda number: blake2b(f"{workspace} {number}".encode(), digest_size=8).digest())

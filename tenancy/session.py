@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections import Counter, OrderedDict
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -343,19 +343,14 @@ async def _end(lent: Lent, *, rollback_only: bool) -> None:
 
 
 async def _roll_back(lent: Lent) -> None:
-    """End the transaction even if the request was cancelled; a connection that cannot is given up.
+    """End the transaction even if the request was cancelled; where the server does not say so, the pool closes it.
 
     The driver sends it when a cancellation that is under way is through, and not before.
     """
-    try:
+    # Whatever it is, the connection is of no use then, and the first error counts.
+    with suppress(Exception):
         async with asyncio.timeout(_ROLLBACK_SECONDS):
             await lent.connection.execute("ROLLBACK")
-    except asyncio.CancelledError:
-        lent.connection.terminate()
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, the connection is of no use, and the first error counts
-        lent.connection.terminate()
-    else:
         lent.settle()
 
 

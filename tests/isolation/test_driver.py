@@ -271,7 +271,7 @@ REMOVED = {
         what_failed_is_rolled_back,
     ),
     "what is not settled is closed": Removed(
-        tenancy.pool, " or not lent.is_settled", "", what_is_not_settled_is_not_lent_again
+        tenancy.pool, "if place.is_open and not is_settled:", "if False:", what_is_not_settled_is_not_lent_again
     ),
 }
 #: By which of them a query may run as whoever is logged in, who reads nothing.

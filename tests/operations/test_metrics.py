@@ -69,10 +69,10 @@ def expect(port, expected, name, **labels):
 
 
 @pytest.fixture
-def measured(world):
-    """A service with metrics: a client of it, and the port of the metrics."""
-    port = free_port()
-    with serving(world.service_url, metrics_port=port, pool_size=1, pool_wait_seconds=0.2) as (host, public):
+def measured(world, request):
+    """A service with metrics and one connection, or so many: a client of it, and the port of the metrics."""
+    port, size = free_port(), getattr(request, "param", 1)
+    with serving(world.service_url, metrics_port=port, pool_size=size, pool_wait_seconds=0.2) as (host, public):
         client = type(world.acme)(world.acme.workspace, world.acme.people, world.acme.projects, host, public).client()
         yield client, port
         client.close()
@@ -144,6 +144,28 @@ async def test_the_pool_and_the_errors_of_the_database_are_counted(measured, wor
     expect(port, 0, f"{pool}_waiting", pool="service")
     expect(port, 1, "testorchestrator_database_errors_total", **{"class": "unavailable"})
     expect(port, 2, "testorchestrator_responses_total", status="503")
+
+
+@pytest.mark.parametrize("measured", [2], indirect=True)
+async def test_who_waits_in_vain_since_its_workspace_has_its_share_is_counted_apart(measured, world):
+    client, port = measured
+    await asyncio.to_thread(client.call, "get_projects")
+    other = type(client)(client.host, client.port, client.key)
+    call = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_projects", "arguments": {}}}'
+    pool = "testorchestrator_pool"
+    blocker = await connect(world.admin_url, name="the test server")
+    async with blocker.transaction():
+        await blocker.execute(f"LOCK TABLE {world.acme.workspace.schema_name}.projects IN ACCESS EXCLUSIVE MODE")
+        held = asyncio.create_task(asyncio.to_thread(client.post, call))
+        while not await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await asyncio.to_thread(other.post, call))[0] == 503
+    assert (await held)[0] == 200
+    await blocker.close()
+    other.close()
+    expect(port, 1, f"{pool}_over_share_total", pool="service")
+    expect(port, 0, f"{pool}_refused_total", pool="service")
+    expect(port, 0, f"{pool}_connections", pool="service", state="closing")
 
 
 def test_labels_are_bounded_and_no_workspace_or_person_is_named(measured, world):
