@@ -17,6 +17,7 @@ from migrations.trees import Tree, head
 from tenancy.errors import TenancyError
 from tenancy.guard import weaknesses
 from tenancy.posture_queries import (
+    CASCADES,
     COMPARISONS,
     DRIFT,
     EVERYBODY,
@@ -196,6 +197,7 @@ async def _findings(admin: asyncpg.Connection) -> list[Finding]:
     expected = [*_expected_control(), *_expected_workspace()]
     columns: list[list[Any]] = [list(column) for column in zip(*expected, strict=True)]
     rows = [row for query in COMPARISONS for row in await admin.fetch(query)]
+    rows += await admin.fetch(CASCADES, head(Tree.WORKSPACE))
     rows += await admin.fetch(DRIFT, head(Tree.WORKSPACE), *columns)
     return _grouped((row["what"], row["mend"], row["slug"]) for row in rows)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrations.workspace.tables import metadata
 from tenancy.roles import (
     APP,
     APP_SETTINGS,
@@ -332,6 +333,23 @@ COMPARISONS = (
     ORDER BY w.slug
     """,
 )
+
+_FOLLOWING = _list([str(k.name) for t in metadata.sorted_tables for k in t.foreign_key_constraints if k.ondelete])
+# Which foreign keys delete or change rows that none of ours does: they do so with the rights of the tables' owner.
+# $1: the revision of this release.
+CASCADES = f"""
+SELECT format('%I deletes or changes rows of %I', k.conname, c.relname) AS what,
+    format('ALTER TABLE %1$I.%2$I DROP CONSTRAINT %3$I, ADD CONSTRAINT %3$I %4$s', n.nspname, c.relname, k.conname,
+        regexp_replace(pg_get_constraintdef(k.oid),
+            ' ON (UPDATE|DELETE) (CASCADE|RESTRICT|SET NULL|SET DEFAULT)( \\([^)]*\\))?', '', 'g')) AS mend,
+    w.slug
+FROM control.workspaces w
+JOIN pg_namespace n ON n.nspname = w.schema_name
+JOIN pg_constraint k ON k.connamespace = n.oid AND k.contype = 'f' AND (k.confdeltype <> 'a' OR k.confupdtype <> 'a')
+JOIN pg_class c ON c.oid = k.conrelid
+WHERE w.schema_version = $1 AND k.conname NOT IN ({_FOLLOWING})
+ORDER BY w.slug, k.conname
+"""
 
 # Every object of every workspace and of control with its owner and the grants on it, against what they should be.
 # $1: the revision of this release; $2 to $6: what is expected (tree, kind, name, privileges, grantee; no grantee is the

@@ -49,7 +49,7 @@ from tests.isolation.attacks import (
     versions_hold_their_case,
     who_acts_is_whom_the_entry_names,
 )
-from tests.isolation.weaknesses import WEAKNESSES
+from tests.isolation.weaknesses import WEAKNESSES, versions_go_with_their_case
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -318,9 +318,7 @@ for _table in ("cases", "comments", "runs", "projects", "users"):
         f"GRANT DELETE ON {{own}}.{_table} TO {{own}}", through_facade(f"delete the {_table}")
     )
 MUTATIONS["no cascade to the versions"] = Mutation(
-    "GRANT DELETE ON {own}.cases TO {own}; "
-    "ALTER TABLE {own}.case_versions DROP CONSTRAINT case_versions_case_id_fkey, ADD CONSTRAINT "
-    "case_versions_case_id_fkey FOREIGN KEY (case_id) REFERENCES {own}.cases (id) ON DELETE CASCADE",
+    f"GRANT DELETE ON {{own}}.cases TO {{own}}; {versions_go_with_their_case('{own}')}",
     (check(versions_hold_their_case),),
 )
 # Columns that have their value from the database alone
@@ -420,6 +418,7 @@ COVERED = {
     ),
     "USAGE on control's schema, with nothing to use": ("GRANT USAGE ON SCHEMA control TO PUBLIC", "SELECT 1"),
     "SELECT on a table in a schema that is shut": ("GRANT SELECT ON {other}.users TO PUBLIC", "SELECT 1"),
+    "versions hold their case, which nobody may delete": (versions_go_with_their_case("{own}"), "SELECT 1"),
     "CONNECT, with no role that may log in": ("GRANT CONNECT ON DATABASE {database} TO PUBLIC", "SELECT 1"),
 }
 
@@ -532,6 +531,7 @@ async def test_measure_that_another_one_covers_is_told_all_the_same(measure, cop
         *through_facade(*(name for name, attack in ATTACKS.items() if attack.query.startswith(QUERY_WORDS))),
         *in_database(*(name for name, attack in ATTACKS.items() if attack.by_database)),
         *LOGIN_READS_NOTHING,
+        check(versions_hold_their_case),
     )
     await admin.execute(make)
     try:

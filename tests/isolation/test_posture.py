@@ -14,7 +14,7 @@ from tenancy.provision import create_workspace
 from tenancy.roles import APP, DRIVER, GATE
 from tenancy.strict import StrictLogins, open_logins
 from tests.conftest import new_database
-from tests.isolation.weaknesses import WEAKNESSES
+from tests.isolation.weaknesses import WEAKNESSES, versions_go_with_their_case
 
 # What is done to a workspace {w} of slug one, and what is said of it. {v} is the role of another workspace.
 DRIFT = {
@@ -25,6 +25,10 @@ DRIFT = {
         "its role has INSERT on audit_log",
     ),
     "cases that can be deleted for good": ("GRANT DELETE ON {w}.cases TO {w}", "its role has DELETE on cases"),
+    "versions that go with their case": (
+        versions_go_with_their_case("{w}"),
+        "case_versions_case_id_fkey deletes or changes rows of case_versions",
+    ),
     "column": ("GRANT UPDATE (tool) ON {w}.audit_log TO {w}", "its role has UPDATE on the column tool of audit_log"),
     "who, of a column": (
         "GRANT INSERT (user_id) ON {w}.audit_log TO {w}",
