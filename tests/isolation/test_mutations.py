@@ -110,7 +110,7 @@ MUTATIONS = {
     "REVOKE set_config": Mutation(
         "GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO PUBLIC",
         through_facade(
-            *("set_config role", "set_config path", "set_config in WITH", "set_config who acts", "pg_settings"),
+            "set_config role", "set_config path", "set_config in WITH", "set_config who acts", "pg_settings"
         ),
     ),
     "REVOKE pg_notify": Mutation(
