@@ -338,16 +338,20 @@ _FOLLOWING = _list([str(k.name) for t in metadata.sorted_tables for k in t.forei
 # Which foreign keys delete or change rows that none of ours does: they do so with the rights of the tables' owner.
 # $1: the revision of this release.
 CASCADES = f"""
+-- These are none or few; to look for those of each workspace would read all of the database for each.
+WITH found AS MATERIALIZED (
+    SELECT k.oid, k.conname, k.conrelid, k.connamespace FROM pg_constraint k
+    WHERE k.contype = 'f' AND (k.confdeltype <> 'a' OR k.confupdtype <> 'a') AND k.conname NOT IN ({_FOLLOWING})
+)
 SELECT format('%I deletes or changes rows of %I', k.conname, c.relname) AS what,
     format('ALTER TABLE %1$I.%2$I DROP CONSTRAINT %3$I, ADD CONSTRAINT %3$I %4$s', n.nspname, c.relname, k.conname,
         regexp_replace(pg_get_constraintdef(k.oid),
             ' ON (UPDATE|DELETE) (CASCADE|RESTRICT|SET NULL|SET DEFAULT)( \\([^)]*\\))?', '', 'g')) AS mend,
     w.slug
-FROM control.workspaces w
-JOIN pg_namespace n ON n.nspname = w.schema_name
-JOIN pg_constraint k ON k.connamespace = n.oid AND k.contype = 'f' AND (k.confdeltype <> 'a' OR k.confupdtype <> 'a')
+FROM found k
 JOIN pg_class c ON c.oid = k.conrelid
-WHERE w.schema_version = $1 AND k.conname NOT IN ({_FOLLOWING})
+JOIN pg_namespace n ON n.oid = k.connamespace
+JOIN control.workspaces w ON w.schema_name = n.nspname AND w.schema_version = $1
 ORDER BY w.slug, k.conname
 """
 
