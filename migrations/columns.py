@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 NAMING = {
     "pk": "%(table_name)s_pkey",
@@ -31,9 +31,26 @@ NAMING = {
     "ck": "%(table_name)s_%(constraint_name)s_check",
 }
 
-# What the workspace role may do with a table; a table that only grows says so with APPEND_ONLY.
-READ_WRITE = {"privileges": "SELECT, INSERT, UPDATE, DELETE"}
-APPEND_ONLY = {"privileges": "SELECT, INSERT"}
+#: Every column of a table, to may().
+ALL = ("*",)
+
+# Who acts in the transaction, and by what: set in the message that enters the workspace, out of the reach of queries.
+# A setting that no transaction has set yet is null, and one that an earlier transaction had is empty.
+ACTING_USER = "nullif(current_setting('testorchestrator.user_id', true), '')::bigint"
+ACTING_KEY = "nullif(current_setting('testorchestrator.api_key_id', true), '')::bigint"
+ACTING_TOOL = "nullif(current_setting('testorchestrator.tool', true), '')"
+
+
+def may(*, insert: Sequence[str] = (), update: Sequence[str] = (), delete: bool = False) -> dict[str, Any]:
+    """Return what a workspace's role may do with a table beside reading it: which columns it may give and change.
+
+    It is what the statements of the product do, and no more. A column that is not in *insert* has its default.
+    """
+    by_column = {"INSERT": insert, "UPDATE": update}
+    written = [
+        verb if columns == ALL else f"{verb} ({', '.join(columns)})" for verb, columns in by_column.items() if columns
+    ]
+    return {"privileges": ", ".join(["SELECT", *written, *(["DELETE"] if delete else [])])}
 
 
 def metadata() -> MetaData:
@@ -53,6 +70,16 @@ def reference(
     return Column(
         name, BigInteger, ForeignKey(target, **options), primary_key=key, nullable=nullable, index=index or None
     )
+
+
+def acting_user(name: str, *, nullable: bool = False) -> Column[int]:
+    """Return a column for the user who acts, which no statement need say."""
+    return Column(name, BigInteger, ForeignKey("users.id"), nullable=nullable, server_default=text(ACTING_USER))
+
+
+def acting_key() -> Column[int]:
+    """Return a column for the API key that the acting user acts with, if they do, which no statement need say."""
+    return Column("api_key_id", BigInteger, nullable=True, server_default=text(ACTING_KEY))
 
 
 def bigint(name: str, *, key: bool = False, nullable: bool = False) -> Column[int]:

@@ -17,6 +17,7 @@ from migrations.trees import Tree, head
 from tenancy.errors import TenancyError
 from tenancy.guard import weaknesses
 from tenancy.posture_queries import (
+    CASCADES,
     COMPARISONS,
     DRIFT,
     EVERYBODY,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
     from tenancy.strict import StrictLogins
 
-_GRANT = re.compile(r"GRANT (?P<what>[A-Z, ]+) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
+_GRANT = re.compile(r"GRANT (?P<what>[A-Z].*?) ON (?:(?P<kind>[A-Z]+) )?(?P<names>\S.*) TO \S+")
+_PRIVILEGE = re.compile(r"([A-Z]+)(?: \(([^)]*)\))?")
 _NAME = re.compile(r"\w+(?:\([^)]*\))?")
 #: The only functions that run with another's rights, by the role that may call them.
 CONTROL_FUNCTIONS = {
@@ -195,6 +197,7 @@ async def _findings(admin: asyncpg.Connection) -> list[Finding]:
     expected = [*_expected_control(), *_expected_workspace()]
     columns: list[list[Any]] = [list(column) for column in zip(*expected, strict=True)]
     rows = [row for query in COMPARISONS for row in await admin.fetch(query)]
+    rows += await admin.fetch(CASCADES, head(Tree.WORKSPACE))
     rows += await admin.fetch(DRIFT, head(Tree.WORKSPACE), *columns)
     return _grouped((row["what"], row["mend"], row["slug"]) for row in rows)
 
@@ -220,16 +223,19 @@ _Object = tuple[str, str, str, str, str]
 
 def _expected_workspace() -> list[_Object]:
     """Return a workspace's objects and the grants on them, as provisioning writes them."""
-    found = {("TABLE", "alembic_version"): ""}
-    found |= {("TABLE", table.name): "" for table in migrations.workspace.tables.metadata.sorted_tables}
+    found: dict[tuple[str, str], list[str]] = {("TABLE", "alembic_version"): []}
+    found |= {("TABLE", table.name): [] for table in migrations.workspace.tables.metadata.sorted_tables}
     for statement in privileges("w"):
         grant = _GRANT.fullmatch(statement)
         if grant is None:
             raise RuntimeError(f"provision says what posture does not understand: {statement}")
         kind = grant["kind"] or "TABLE"
         for name in _NAME.findall(grant["names"]):
-            found[kind, "" if kind == "SCHEMA" else name] = grant["what"]
-    return [("workspace", kind, name, what, "") for (kind, name), what in found.items()]
+            for privilege, columns in _PRIVILEGE.findall(grant["what"]):
+                granted = [("COLUMN", f"{name}.{column}") for column in _NAME.findall(columns)]
+                for one in granted or [(kind, "" if kind == "SCHEMA" else name)]:
+                    found.setdefault(one, []).append(privilege)
+    return [("workspace", kind, name, ", ".join(what), "") for (kind, name), what in found.items()]
 
 
 def _expected_control() -> list[_Object]:

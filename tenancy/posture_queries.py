@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrations.workspace.tables import metadata
 from tenancy.roles import (
     APP,
     APP_SETTINGS,
@@ -333,6 +334,27 @@ COMPARISONS = (
     """,
 )
 
+_FOLLOWING = _list([str(k.name) for t in metadata.sorted_tables for k in t.foreign_key_constraints if k.ondelete])
+# Which foreign keys delete or change rows that none of ours does: they do so with the rights of the tables' owner.
+# $1: the revision of this release.
+CASCADES = f"""
+-- These are none or few; to look for those of each workspace would read all of the database for each.
+WITH found AS MATERIALIZED (
+    SELECT k.oid, k.conname, k.conrelid, k.connamespace FROM pg_constraint k
+    WHERE k.contype = 'f' AND (k.confdeltype <> 'a' OR k.confupdtype <> 'a') AND k.conname NOT IN ({_FOLLOWING})
+)
+SELECT format('%I deletes or changes rows of %I', k.conname, c.relname) AS what,
+    format('ALTER TABLE %1$I.%2$I DROP CONSTRAINT %3$I, ADD CONSTRAINT %3$I %4$s', n.nspname, c.relname, k.conname,
+        regexp_replace(pg_get_constraintdef(k.oid),
+            ' ON (UPDATE|DELETE) (CASCADE|RESTRICT|SET NULL|SET DEFAULT)( \\([^)]*\\))?', '', 'g')) AS mend,
+    w.slug
+FROM found k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = k.connamespace
+JOIN control.workspaces w ON w.schema_name = n.nspname AND w.schema_version = $1
+ORDER BY w.slug, k.conname
+"""
+
 # Every object of every workspace and of control with its owner and the grants on it, against what they should be.
 # $1: the revision of this release; $2 to $6: what is expected (tree, kind, name, privileges, grantee; no grantee is the
 # workspace's role).
@@ -375,7 +397,8 @@ known AS (
         format('%s %s', e.kind, format('%I', s.nspname)
             || CASE WHEN e.name = '' THEN '' ELSE '.' || e.name END) AS in_sql,
         CASE WHEN e.name = '' THEN 'the schema' ELSE e.name END AS called
-    FROM space s JOIN (SELECT DISTINCT tree, kind, name FROM expected) AS e ON e.tree = s.tree
+    FROM space s
+    JOIN (SELECT DISTINCT tree, kind, name FROM expected WHERE kind <> 'COLUMN') AS e ON e.tree = s.tree
     LEFT JOIN present p ON p.space = s.oid AND p.kind = e.kind AND p.name = e.name
 ),
 wanted AS (
@@ -395,12 +418,19 @@ granted AS (
     FROM known k CROSS JOIN LATERAL aclexplode(k.items) AS acl
     WHERE acl.grantee <> k.present_owner
 ),
-columns AS (
-    SELECT s.oid AS space, c.relname, a.attname, acl.grantee, acl.privilege_type
+columns AS MATERIALIZED (
+    SELECT s.oid AS space, s.tree, s.slug, s.nspname, c.relname, a.attname, acl.grantee, acl.privilege_type,
+        acl.is_grantable,
+        CASE acl.grantee WHEN 0 THEN 'everybody' WHEN s.role THEN s.who
+            ELSE format('the role %I', acl.grantee::regrole) END AS who,
+        CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS in_sql,
+        w.grantee IS NOT NULL AS is_wanted
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid
     JOIN space s ON s.oid = c.relnamespace
     CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+    LEFT JOIN wanted w ON w.space = s.oid AND w.kind = 'COLUMN' AND w.name = c.relname || '.' || a.attname
+        AND w.grantee = acl.grantee AND w.privilege = acl.privilege_type
     WHERE a.attacl IS NOT NULL AND acl.grantee <> c.relowner
 )
 SELECT format('it is at revision %s, this release at %s', w.schema_version, $1) AS what, '{MIGRATE}' AS mend, w.slug
@@ -440,13 +470,30 @@ SELECT format('%s may grant %s on %s to others', g.who, g.privilege_type, k.call
 FROM granted g JOIN known k ON k.oid = g.space AND k.kind = g.kind AND k.name = g.name
 WHERE g.is_grantable AND g.is_wanted
 UNION ALL
-SELECT format('%s has %s on the column %I of %I', CASE c.grantee WHEN 0 THEN 'everybody' WHEN s.role THEN s.who
-            ELSE format('the role %I', c.grantee::regrole) END, c.privilege_type, c.attname, c.relname),
-    format('REVOKE %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, s.nspname, c.relname,
-        CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE c.grantee::regrole::text END), s.slug
-FROM columns c JOIN space s ON s.oid = c.space
-WHERE NOT (s.tree = 'control' AND c.relname = 'workspaces' AND c.attname IN ('state', 'schema_version')
-    AND c.privilege_type = 'SELECT' AND c.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
+SELECT format('%s has %s on the column %I of %I', c.who, c.privilege_type, c.attname, c.relname),
+    format('REVOKE %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, c.nspname, c.relname, c.in_sql), c.slug
+FROM columns c
+WHERE NOT c.is_wanted
+    AND NOT (c.tree = 'control' AND c.relname = 'workspaces' AND c.attname IN ('state', 'schema_version')
+        AND c.privilege_type = 'SELECT' AND c.grantee IS NOT DISTINCT FROM to_regrole('{MONITOR}')::oid)
+UNION ALL
+SELECT format('%s may grant %s on the column %I of %I to others', c.who, c.privilege_type, c.attname, c.relname),
+    format('REVOKE GRANT OPTION FOR %s (%I) ON TABLE %I.%I FROM %s', c.privilege_type, c.attname, c.nspname, c.relname,
+        c.in_sql), c.slug
+FROM columns c
+WHERE c.is_grantable AND c.is_wanted
+UNION ALL
+SELECT format('%s lacks %s on the column %I of %I', s.who, w.privilege, split_part(w.name, '.', 2),
+        split_part(w.name, '.', 1)),
+    format('GRANT %s (%I) ON TABLE %I.%I TO %s', w.privilege, split_part(w.name, '.', 2), s.nspname,
+        split_part(w.name, '.', 1), w.grantee::regrole), s.slug
+FROM wanted w JOIN space s ON s.oid = w.space
+WHERE w.kind = 'COLUMN' AND NOT EXISTS (
+        SELECT FROM columns c
+        WHERE c.space = w.space AND c.relname || '.' || c.attname = w.name AND c.grantee = w.grantee
+            AND c.privilege_type = w.privilege)
+    AND EXISTS (SELECT FROM present p WHERE p.space = w.space AND p.kind = 'TABLE'
+        AND p.name = split_part(w.name, '.', 1))
 UNION ALL
 SELECT format('%s lacks %s on %s', CASE w.grantee WHEN k.role THEN k.who
             ELSE format('the role %I', w.grantee::regrole) END, w.privilege, k.called),

@@ -17,7 +17,7 @@ from tenancy.errors import TenancyError
 from tenancy.release import compatible_from
 from tenancy.roles import APP, OWNER, resting
 from tenancy.search import add_search_index
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ async def create_workspace(
     sharding: Sharding = Sharding.AUTO,
     populate: Callable[[WorkspaceConnection], Awaitable[None]] | None = None,
 ) -> Workspace:
-    """Create the workspace with the seeds of a new one, and with what *populate* adds as the workspace's own role.
+    """Create the workspace with the seeds of a new one, and with what *populate* adds as the owner of its tables.
 
     Only with *reserved* may the slug be one that is kept from customers. *sharding* tells whether Citus places it.
     """
@@ -53,7 +53,8 @@ async def create_workspace(
         await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
         await note_operation(admin, "workspace.create", workspace_id=workspace.id)
         if populate is not None:
-            async with as_workspace(admin, workspace.schema_name) as connection:
+            actor = Actor(tool="workspace create")
+            async with as_owner(admin, workspace.schema_name, actor=actor) as connection:
                 await populate(connection)
     return workspace
 

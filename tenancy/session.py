@@ -19,7 +19,7 @@ import asyncpg
 
 from tenancy.errors import DatabaseUnavailable, NotConfirmed, StatementRefused, error_class
 from tenancy.keys import hash_key
-from tenancy.roles import CONTROL_ROLES, GATE
+from tenancy.roles import CONTROL_ROLES, GATE, OWNER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -49,6 +49,23 @@ class Identity:
     compatible_from: str
     user_id: int
     api_key_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts in a workspace, from the credential alone, and by which tool or command.
+
+    What is stored of who did something comes from it by the columns' defaults, and no query can say otherwise.
+    *api_key_id* is None for a person or an operator, *user_id* for an operator, who is no user of the workspace.
+    """
+
+    user_id: int | None = None
+    api_key_id: int | None = None
+    tool: str = ""
+
+
+#: For reading, where it does not matter who does.
+NOBODY = Actor()
 
 
 class RoleConnection:
@@ -133,9 +150,13 @@ class RoleConnection:
 
 
 class WorkspaceConnection(RoleConnection):
-    """Queries in one workspace, as its role."""
+    """Queries in one workspace, as its role; what they write is *actor*'s."""
 
-    __slots__ = ()
+    __slots__ = ("actor",)
+
+    def __init__(self, connection: asyncpg.Connection, actor: Actor, mark: str = "") -> None:
+        super().__init__(connection, mark)
+        self.actor = actor
 
 
 class ControlConnection(RoleConnection):
@@ -226,11 +247,12 @@ class Gateway:
         schema_name: str,
         *,
         read_only: bool,
+        actor: Actor = NOBODY,
         gate: str = "",
         one_plan: bool = False,
         recalled: Identity | None = None,
     ) -> AsyncIterator[WorkspaceConnection]:
-        """Enter the workspace for one transaction: committed at the end, rolled back if anything raises.
+        """Enter the workspace for one transaction of *actor*: committed at the end, rolled back if anything raises.
 
         Raises NotConfirmed, before anything else is done, where *recalled* is not what its key stands for now.
 
@@ -248,14 +270,14 @@ class Gateway:
         planning = "" if one_plan else f"; {_planning(_DEFAULT_PLANS)}"
         entry = (
             f"BEGIN {mode}; {self._limits}; {_planning(_ONE_PLAN)}; "
-            f"{confirmation}{role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{planning}"
+            f"{confirmation}{_acting(actor)}; {role}SET LOCAL search_path = {schema_name}, pg_temp; {gate}{planning}"
         )
         async with self._workspaces.lend(schema_name) as lent:
             # Postgres keeps a plan for the search_path that it was made in. Statements of a workspace's own keep theirs
             # while the connection is in other workspaces, and are made where that is worth their memory.
             mark = f" -- {schema_name}" if lent.is_at_home else ""
             async with self._transaction(lent, entry):
-                with _left_afterwards(WorkspaceConnection(lent.connection, mark)) as connection:
+                with _left_afterwards(WorkspaceConnection(lent.connection, actor, mark)) as connection:
                     yield connection
                 await _end(lent, rollback_only=connection.rollback_only)
 
@@ -283,19 +305,41 @@ class Gateway:
 
 
 @asynccontextmanager
-async def as_workspace(admin: asyncpg.Connection, schema_name: str) -> AsyncIterator[WorkspaceConnection]:
+async def as_workspace(
+    admin: asyncpg.Connection, schema_name: str, *, actor: Actor = NOBODY
+) -> AsyncIterator[WorkspaceConnection]:
     """Act as the workspace's role on an administrator's connection, within the transaction that is open there, if any.
 
     What is done inside is undone if anything raises; either way, the administrator's own role is back afterwards.
     """
+    async with _as_role(admin, schema_name, schema_name, actor) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def as_owner(
+    admin: asyncpg.Connection, schema_name: str, *, actor: Actor = NOBODY
+) -> AsyncIterator[WorkspaceConnection]:
+    """Act as as_workspace() does, but as the owner of the tables: who fills a workspace may say who did what, and when.
+
+    Never for what a caller has a say in.
+    """
+    async with _as_role(admin, OWNER, schema_name, actor) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _as_role(
+    admin: asyncpg.Connection, role: str, schema_name: str, actor: Actor
+) -> AsyncIterator[WorkspaceConnection]:
     if not _SCHEMA_NAME.fullmatch(schema_name):
         raise ValueError("not a workspace's schema name")
     # A savepoint, or a transaction of its own: without one, SET LOCAL would hold for its own message only.
     async with admin.transaction():
-        await admin.execute(f"SET LOCAL ROLE {schema_name}; SET LOCAL search_path = {schema_name}, pg_temp")
-        with _left_afterwards(WorkspaceConnection(admin)) as connection:
+        await admin.execute(f"{_acting(actor)}; SET LOCAL ROLE {role}; SET LOCAL search_path = {schema_name}, pg_temp")
+        with _left_afterwards(WorkspaceConnection(admin, actor)) as connection:
             yield connection
-        await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
+        await admin.execute(f"SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT; {_acting(NOBODY)}")
 
 
 AnyConnection = TypeVar("AnyConnection", bound=RoleConnection)
@@ -356,6 +400,13 @@ async def _roll_back(lent: Lent) -> None:
 
 def _planning(plans: str) -> str:
     return f"SET LOCAL plan_cache_mode = {plans}"
+
+
+def _acting(actor: Actor) -> str:
+    """Return what says who acts. All of it is said in every transaction, so that none has it from another one."""
+    ids = {"user_id": actor.user_id, "api_key_id": actor.api_key_id}
+    told = {name: "" if number is None else f"{number:d}" for name, number in ids.items()} | {"tool": actor.tool}
+    return "; ".join(f"SET LOCAL testorchestrator.{name} = {_quoted(value)}" for name, value in told.items())
 
 
 def _confirmation(recalled: Identity) -> str:

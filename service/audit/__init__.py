@@ -1,5 +1,5 @@
 """The record of every change, written in the change's own transaction."""
 
-from service.audit.trail import Actor, Change, write
+from service.audit.trail import Change, write
 
-__all__ = ["Actor", "Change", "write"]
+__all__ = ["Change", "write"]

@@ -16,18 +16,6 @@ _SQL = load(__file__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who acts, from the credential alone, and by which tool or command.
-
-    *api_key_id* is None for a person or an operator, *user_id* for an operator, who is no user of the workspace.
-    """
-
-    user_id: int | None
-    api_key_id: int | None
-    tool: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One object created, changed or deleted. Versions are None where the object has none."""
 
@@ -40,15 +28,12 @@ class Change:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-async def write(connection: WorkspaceConnection, actor: Actor, changes: Sequence[Change]) -> None:
-    """Append *changes* to the audit log."""
+async def write(connection: WorkspaceConnection, changes: Sequence[Change]) -> None:
+    """Append *changes* to the audit log; who made them, and when, the database knows."""
     if not changes:
         return
     await connection.execute(
         _SQL["append_to_audit_log"],
-        actor.user_id,
-        actor.api_key_id,
-        actor.tool,
         [change.action for change in changes],
         [change.object_type for change in changes],
         [change.object_id for change in changes],

@@ -16,7 +16,7 @@ from service.domain.work import recorded
 from tenancy import catalog
 from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -52,8 +52,8 @@ async def opened(slug: str) -> AsyncIterator[Opened]:
 async def working(at: Opened, command: str) -> AsyncIterator[Work]:
     """Work in the workspace as an operator; what changes is recorded as done by *command*."""
     async with (
-        as_workspace(at.admin, at.where.schema_name) as connection,
-        recorded(connection, command=command) as work,
+        as_workspace(at.admin, at.where.schema_name, actor=Actor(tool=command)) as connection,
+        recorded(connection) as work,
     ):
         yield work
 

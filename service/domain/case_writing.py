@@ -117,7 +117,7 @@ async def create_cases(work: Work, project_id: int, drafts: Sequence[CaseDraft])
     if errors:
         raise refuse_bulk(errors, bad=len(errors), total=len(drafts), noun="cases")
     last = await work.connection.fetchval(_SQL["take_numbers"], project_id, len(rows))
-    inserted = await work.connection.fetch(_SQL["insert_cases"], project_id, last - len(rows), rows, work.actor.user_id)
+    inserted = await work.connection.fetch(_SQL["insert_cases"], project_id, last - len(rows), rows)
     documents = await case_documents(work, project_id, [row["id"] for row in inserted])
     await _record(work, project_id, documents, action="create", versions_before={})
     return list(documents.values())
@@ -321,14 +321,7 @@ async def _record(
     """Keep what the cases are now as their next versions, and the change in the audit log."""
     versions = {case_id: versions_before.get(case_id, 0) + 1 for case_id in documents}
     snapshots = [{key: document[key] for key in CONTENT if key in document} for document in documents.values()]
-    await work.connection.execute(
-        _SQL["insert_case_versions"],
-        list(documents),
-        list(versions.values()),
-        snapshots,
-        work.actor.user_id,
-        work.actor.api_key_id,
-    )
+    await work.connection.execute(_SQL["insert_case_versions"], list(documents), list(versions.values()), snapshots)
     work.changes.extend(
         Change(
             action=action,

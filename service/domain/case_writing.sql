@@ -3,7 +3,7 @@
 UPDATE projects SET last_case_number = last_case_number + $2 WHERE id = $1 RETURNING last_case_number;
 
 -- name: insert_cases
--- New cases in project $1, numbered from $2 + 1 on, by user $4; $3 is a JSON array with one draft for each.
+-- New cases in project $1, numbered from $2 + 1 on; $3 is a JSON array with one draft for each.
 WITH draft AS (
     SELECT d.place, d.title, d.folder_id, d.template_id, d.lifecycle_state_id, d.estimate_seconds,
         d.field_values, d.steps, d.tag_ids, d.environment_ids
@@ -12,10 +12,8 @@ WITH draft AS (
         estimate_seconds integer, field_values jsonb, steps jsonb, tag_ids jsonb, environment_ids jsonb
     )
 ), inserted AS (
-    INSERT INTO cases (
-        project_id, number, title, folder_id, template_id, lifecycle_state_id, estimate_seconds, created_by, updated_by
-    )
-    SELECT $1, $2 + d.place, d.title, d.folder_id, d.template_id, d.lifecycle_state_id, d.estimate_seconds, $4, $4
+    INSERT INTO cases (project_id, number, title, folder_id, template_id, lifecycle_state_id, estimate_seconds)
+    SELECT $1, $2 + d.place, d.title, d.folder_id, d.template_id, d.lifecycle_state_id, d.estimate_seconds
     FROM draft d
     ORDER BY d.place
     RETURNING id, number
@@ -44,9 +42,9 @@ WITH draft AS (
 SELECT m.id FROM made m ORDER BY m.number;
 
 -- name: insert_case_versions
--- The versions $2 of cases $1 with their snapshots $3, made by user $4 with key $5.
-INSERT INTO case_versions (case_id, version, snapshot, created_by, api_key_id)
-SELECT v.case_id, v.version, v.snapshot, $4, $5
+-- The versions $2 of cases $1 with their snapshots $3.
+INSERT INTO case_versions (case_id, version, snapshot)
+SELECT v.case_id, v.version, v.snapshot
 FROM unnest($1::bigint[], $2::integer[], $3::jsonb[]) AS v (case_id, version, snapshot);
 
 -- name: lock_cases

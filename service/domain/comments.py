@@ -35,7 +35,7 @@ async def list_comments(
 async def add_comment(work: Work, project_id: int, ref: CaseRef, *, body: str) -> Document:
     """Add a comment by the caller to a case."""
     case_id = await _case(work, project_id, ref)
-    comment_id = await work.connection.fetchval(_SQL["insert_comment"], project_id, case_id, work.actor.user_id, body)
+    comment_id = await work.connection.fetchval(_SQL["insert_comment"], project_id, case_id, body)
     work.changes.append(
         Change(
             action="create",

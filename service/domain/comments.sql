@@ -25,8 +25,8 @@ SELECT c.id FROM cases c
 WHERE c.project_id = $1 AND c.deleted_at IS NULL AND (c.id = ANY ($2::bigint[]) OR c.number = ANY ($3::integer[]));
 
 -- name: insert_comment
--- A new comment by user $3 on case $2 of project $1.
-INSERT INTO comments (project_id, case_id, author_id, body) VALUES ($1, $2, $3, $4) RETURNING id;
+-- A new comment on case $2 of project $1, by the user who acts.
+INSERT INTO comments (project_id, case_id, body) VALUES ($1, $2, $3) RETURNING id;
 
 -- name: lock_comment
 -- Comment $2 of project $1, locked against other changes, with whether user $3 may manage others' comments.

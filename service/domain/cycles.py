@@ -98,7 +98,6 @@ async def create_cycle(
         description,
         start_date,
         end_date,
-        work.actor.user_id,
     )
     work.changes.append(
         Change(action="create", object_type="cycle", object_id=cycle_id, project_id=project_id, version_after=1)

@@ -113,8 +113,8 @@ ORDER BY t.is_default DESC, lower(t.name), t.id;
 
 -- name: insert_cycle
 -- A new cycle of project $1.
-INSERT INTO cycles (project_id, type_id, parent_id, depth, name, description, start_date, end_date, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO cycles (project_id, type_id, parent_id, depth, name, description, start_date, end_date)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 RETURNING id;
 
 -- name: update_cycle

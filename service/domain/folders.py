@@ -130,7 +130,7 @@ async def create_folder(
         depth = await _depth(work, project_id, parent_id) + 1
     with _tree_rules():
         folder_id = await work.connection.fetchval(
-            _SQL["insert_folder"], project_id, parent_id or None, depth, name, description, work.actor.user_id
+            _SQL["insert_folder"], project_id, parent_id or None, depth, name, description
         )
     work.changes.append(
         Change(action="create", object_type="folder", object_id=folder_id, project_id=project_id, version_after=1)

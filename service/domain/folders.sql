@@ -60,8 +60,8 @@ SELECT EXISTS (SELECT FROM upward WHERE id = $3);
 
 -- name: insert_folder
 -- A new folder in project $1, the last among its siblings.
-INSERT INTO folders (project_id, parent_id, depth, name, description, position, created_by)
-SELECT $1, $2::bigint, $3::smallint, $4, $5, coalesce(max(f.position) + 1, 0), $6
+INSERT INTO folders (project_id, parent_id, depth, name, description, position)
+SELECT $1, $2::bigint, $3::smallint, $4, $5, coalesce(max(f.position) + 1, 0)
 FROM folders f
 WHERE f.project_id = $1 AND f.parent_id IS NOT DISTINCT FROM $2::bigint
 RETURNING id;

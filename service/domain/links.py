@@ -304,7 +304,6 @@ async def _insert(
         project_id,
         [{"source_id": source_id, "key": key, "url": url} for (source_id, key), url in issues.items()],
         rows,
-        work.actor.user_id,
     )
     work.changes.extend(
         Change(

@@ -48,7 +48,7 @@ WHERE r.project_id = $1 AND r.id = $2
 FOR SHARE OF r;
 
 -- name: insert_links
--- The links $3 of user $4 in project $1 to the issues $2, both JSON arrays, with the issues that are new. A link that
+-- The links $3 in project $1 to the issues $2, both JSON arrays, with the issues that are new. A link that
 -- is there already stays. Every issue is touched, so that it cannot be deleted meanwhile; in the order of their keys,
 -- so that two calls never wait for each other. An address is kept where there was none.
 WITH issue AS (
@@ -65,8 +65,8 @@ WITH issue AS (
         source_id bigint, key text, relation_id bigint, case_id bigint, result_id bigint)
     JOIN issue i ON i.source_id = d.source_id AND i.key = d.key
 ), inserted AS (
-    INSERT INTO links (project_id, issue_id, relation_id, case_id, result_id, created_by)
-    SELECT $1, w.issue_id, w.relation_id, w.case_id, w.result_id, $4
+    INSERT INTO links (project_id, issue_id, relation_id, case_id, result_id)
+    SELECT $1, w.issue_id, w.relation_id, w.case_id, w.result_id
     FROM wanted w
     ORDER BY w.result_id, w.case_id
     ON CONFLICT ON CONSTRAINT links_same_key DO NOTHING

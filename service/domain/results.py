@@ -168,15 +168,7 @@ async def _record(work: Work, project_id: int, run_id: int, drafts: Sequence[Res
         documents = [(f"results[{index}]", {"index": index, **error.document()}) for index, error in errors.items()]
         raise refuse_bulk(documents, bad=len(errors), total=len(drafts), noun="results")
     latest = _latest(rows, drafts)
-    await work.connection.execute(
-        _SQL["insert_results"],
-        run_id,
-        rows,
-        latest,
-        work.actor.user_id,
-        work.actor.api_key_id,
-        [one["case_id"] for one in latest],
-    )
+    await work.connection.execute(_SQL["insert_results"], run_id, rows, latest, [one["case_id"] for one in latest])
     _note_changes(work, project_id, run_id, rows, moved_to_version=moved["version"] if moved else None)
     if links is not None:
         prepared, indexes = links

@@ -53,17 +53,16 @@ FOR UPDATE OF rc;
 SELECT array_agg(taken.id ORDER BY taken.id) FROM (SELECT nextval('ids') AS id FROM generate_series(1, $1::integer)) taken;
 
 -- name: insert_results
--- The results $2 (a JSON array) of run $1 by user $4 with key $5, with their steps; of each case (their ids are $6), $3
--- tells what the run holds from now on.
+-- The results $2 (a JSON array) of run $1, with their steps; of each case (their ids are $4), $3 tells what the run
+-- holds from now on.
 WITH given AS (
     SELECT d.id, d.case_id, d.case_version, d.status_id, d.comment, d.elapsed_seconds, d.steps
     FROM jsonb_to_recordset($2::jsonb) AS d (
         id bigint, case_id bigint, case_version integer, status_id bigint, comment text, elapsed_seconds integer,
         steps jsonb)
 ), inserted AS (
-    INSERT INTO results (
-        id, run_id, case_id, case_version, status_id, comment, elapsed_seconds, created_by, api_key_id)
-    SELECT g.id, $1, g.case_id, g.case_version, g.status_id, g.comment, g.elapsed_seconds, $4, $5 FROM given g
+    INSERT INTO results (id, run_id, case_id, case_version, status_id, comment, elapsed_seconds)
+    SELECT g.id, $1, g.case_id, g.case_version, g.status_id, g.comment, g.elapsed_seconds FROM given g
 ), with_steps AS (
     INSERT INTO result_steps (result_id, position, outcome, comment)
     SELECT g.id, s.position, s.outcome, s.comment
@@ -77,7 +76,7 @@ UPDATE run_cases SET
 FROM jsonb_to_recordset($3::jsonb) AS l (case_id bigint, status_id bigint, result_id bigint, assignee_id bigint)
 WHERE run_cases.run_id = $1 AND run_cases.case_id = l.case_id
     -- Said twice, so that few of a large run are found by the index.
-    AND run_cases.case_id = ANY ($6::bigint[]);
+    AND run_cases.case_id = ANY ($4::bigint[]);
 
 -- name: result_documents
 -- The results $1 as recording returns them, in the order of ids.

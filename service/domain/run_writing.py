@@ -135,7 +135,6 @@ async def start_run(
         environment_id or None,
         references.state(lifecycle_state_id),
         notes,
-        work.actor.user_id,
     )
     taken = await work.connection.execute(
         _SQL["insert_selected_cases"],

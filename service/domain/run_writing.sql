@@ -33,8 +33,8 @@ SELECT
 
 -- name: insert_run
 -- A new run of project $1.
-INSERT INTO runs (project_id, title, cycle_id, environment_id, lifecycle_state_id, notes, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO runs (project_id, title, cycle_id, environment_id, lifecycle_state_id, notes)
+VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING id;
 
 -- name: insert_selected_cases

@@ -137,7 +137,7 @@ async def change_user(work: Work, user: Ref, patch: UserPatch, *, expected_versi
 
 async def add_user(connection: WorkspaceConnection, *, email: str, name: str, access_level: str, role: str) -> int:
     """Add a user while their workspace is made, and return the new id."""
-    async with recorded(connection, command="workspace create") as work:
+    async with recorded(connection) as work:
         made = await create_user(work, email=email, name=name, access_level=access_level, role=role)
     return int(made["id"])
 

@@ -20,9 +20,7 @@ WITH renamed AS (
     WHERE u.id = $1 AND u.active AND u.name <> $2
     RETURNING u.id, u.version
 )
-INSERT INTO audit_log (
-    user_id, tool, action, object_type, object_id, version_before, version_after, details
-)
-SELECT renamed.id, 'web', 'update', 'user', renamed.id, renamed.version - 1, renamed.version,
+INSERT INTO audit_log (action, object_type, object_id, version_before, version_after, details)
+SELECT 'update', 'user', renamed.id, renamed.version - 1, renamed.version,
     jsonb_build_object('name', $2::text)
 FROM renamed;

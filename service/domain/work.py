@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from service.audit import Actor, write
+from service.audit import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from service.audit import Change
-    from tenancy.session import WorkspaceConnection
+    from tenancy.session import Actor, WorkspaceConnection
 
 #: A JSON object as a tool returns it: nulls and empty texts are left out, times are RFC 3339 in UTC.
 Document = dict[str, Any]
@@ -23,19 +23,23 @@ class Work:
     """One call's transaction. What a function changes it adds to *changes*, which become the audit rows."""
 
     connection: WorkspaceConnection
-    actor: Actor
     changes: list[Change] = field(default_factory=list)
+
+    @property
+    def actor(self) -> Actor:
+        """Return who acts, as the workspace was entered."""
+        return self.connection.actor
 
 
 @asynccontextmanager
-async def recorded(connection: WorkspaceConnection, *, command: str, user_id: int | None = None) -> AsyncIterator[Work]:
+async def recorded(connection: WorkspaceConnection) -> AsyncIterator[Work]:
     """Work in the transaction that is open, and write the audit rows of its changes at the end.
 
-    Without a *user_id*, an operator acts, to whom every administration is open.
+    Where it was entered for no user, an operator acts, to whom every administration is open.
     """
-    work = Work(connection=connection, actor=Actor(user_id=user_id, api_key_id=None, tool=command))
+    work = Work(connection=connection)
     yield work
-    await write(connection, work.actor, work.changes)
+    await write(connection, work.changes)
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import orjson
 import structlog
 
 from service.access import access_gate, is_denial
-from service.audit import Actor, write
+from service.audit import write
 from service.calls import CallResult, InvalidParams, KeyRefused, Unavailable
 from service.domain.work import Document, Work
 from service.errors import Code, NotFoundOrDenied, Refused
 from service.sql import load
 from service.tools.arguments import Fault, Faults, read_object
 from tenancy.errors import DatabaseUnavailable, NotConfirmed
+from tenancy.session import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,16 +153,17 @@ class ToolHost:
         async with self._gateway.workspace(
             identity.schema_name,
             read_only=tool.read_only,
+            actor=actor,
             gate=gate,
             one_plan=tool.by_key,
             recalled=None if caller.is_confirmed else identity,
         ) as connection:
-            replay = _Replay(connection, actor, idempotency_key, values)
+            replay = _Replay(connection, idempotency_key, values)
             if (answer := await replay.first_answer()) is not None:
                 return answer
-            work = Work(connection=connection, actor=actor)
+            work = Work(connection=connection)
             document = await tool.handler(work, **values)
-            await write(connection, actor, work.changes)
+            await write(connection, work.changes)
             if dry_run:
                 connection.rollback_only = True
                 return {**document, "dryRun": True}
@@ -175,11 +177,9 @@ class _Replay:
     *arguments* are those that were read, so that a repetition may write "6" for 6.
     """
 
-    def __init__(
-        self, connection: WorkspaceConnection, actor: Actor, key: str | None, arguments: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, connection: WorkspaceConnection, key: str | None, arguments: Mapping[str, Any]) -> None:
         self._connection = connection
-        self._actor = actor
+        self._actor = connection.actor
         self._key = key
         self._arguments = arguments
 

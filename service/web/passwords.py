@@ -12,6 +12,7 @@ from service.links import LIFETIMES, Link, LinkExpired, LinkInvalid, Purpose, li
 from service.web import sessions
 from service.web.invitations import can_mail, mail_address
 from service.web.visitors import guest_page, page, visitor_address
+from tenancy.session import Actor
 
 if TYPE_CHECKING:
     from quart import Response
@@ -167,7 +168,8 @@ async def _set_password(guest: Guest, purpose: Purpose, token: str) -> Response:
         raise _Unusable(_FAULTS[purpose, "used"])
     await accounts.forget_sign_ins(link.workspace_id, invited.email)
     if is_new:
-        async with guest.web.gateway.workspace(place.schema_name, read_only=False) as connection:
+        actor = Actor(user_id=link.user_id, tool="web")
+        async with guest.web.gateway.workspace(place.schema_name, read_only=False, actor=actor) as connection:
             await rename_self(connection, link.user_id, name)
     sessions.begin(place, user_id=link.user_id, stamp=stamp, remember=False)
     return guest.go_to("", said=f"Welcome to {place.name}." if is_new else "Your password is changed.")

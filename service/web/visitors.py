@@ -23,7 +23,7 @@ import structlog
 from quart import Blueprint, Response, current_app, request, session
 
 from service.access import AccessLevel, Permission, access_gate
-from service.audit import Actor, write
+from service.audit import write
 from service.domain.administration import DUTIES, Duty
 from service.domain.visitors import find_visitor
 from service.domain.work import Work
@@ -33,6 +33,7 @@ from service.web import sessions
 from service.web.addresses import PREFIX, root_of
 from service.web.faults import Migrating, not_found, page_for
 from service.web.templating import environment
+from tenancy.session import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -264,12 +265,14 @@ def page(
             if project_id is not None:
                 gate = access_gate(user_id=claimed.user_id, project_id=project_id, permissions=needed)
             web: Web = current_app.extensions["web"]
-            async with web.gateway.workspace(place.schema_name, read_only=not form, gate=gate) as connection:
+            actor = Actor(user_id=claimed.user_id, tool="web")
+            async with web.gateway.workspace(
+                place.schema_name, read_only=not form, actor=actor, gate=gate
+            ) as connection:
                 user = await find_visitor(connection, claimed.user_id, project_id=project_id)
                 if user is None:
                     return _to_sign_in(place)
-                actor = Actor(user_id=user.id, api_key_id=None, tool="web")
-                work = Work(connection=connection, actor=actor)
+                work = Work(connection=connection)
                 visit = Visit(place, given, session=claimed, user=user, work=work, project_id=project_id)
                 if duty is not None and not visit.has_duty(duty):
                     raise NotFoundOrDenied
@@ -277,7 +280,7 @@ def page(
                 # What a form gets back with its faults has changed nothing.
                 connection.rollback_only = form and answer.status_code >= 400  # noqa: PLR2004
                 if not connection.rollback_only:
-                    await write(connection, actor, work.changes)
+                    await write(connection, work.changes)
             return await visit.finish(answer)
 
         _add(path, handler, serve, form=form)

@@ -35,7 +35,7 @@ from tenancy.migrate import migrate
 from tenancy.pool import Pool
 from tenancy.release import this_release
 from tenancy.roles import APP
-from tenancy.session import Gateway, as_workspace
+from tenancy.session import Gateway, as_owner
 from tenancy.usage import usage_of_all
 from tests.bench.processes import cpu_seconds, private_mib
 from tests.bench.terminal import notes, results
@@ -107,7 +107,7 @@ async def fill(bench: Bench, host: ToolHost) -> None:
         for number, (schema, key, project) in enumerate(bench.keys):
             if project:
                 continue
-            async with as_workspace(admin, schema) as connection:
+            async with as_owner(admin, schema) as connection:
                 made = await connection.fetchval(
                     "INSERT INTO projects (name, default_access) VALUES ('Main', 'GLOBAL_ROLE') RETURNING id"
                 )
@@ -168,7 +168,7 @@ async def archive(bench: Bench, folder: Path, cases: int) -> None:
     schema, _, project = bench.keys[0]
     async with bench.admin() as admin:
         slug = await admin.fetchval("SELECT slug FROM control.workspaces WHERE schema_name = $1", schema)
-        async with as_workspace(admin, schema) as connection:
+        async with as_owner(admin, schema) as connection:
             await connection.execute(
                 """
                 INSERT INTO cases (project_id, number, title, template_id, lifecycle_state_id, created_by, updated_by)

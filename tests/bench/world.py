@@ -15,7 +15,7 @@ from tenancy.crew import for_each
 from tenancy.keys import create_key
 from tenancy.migrate import migrate
 from tenancy.provision import create_workspace
-from tenancy.session import as_workspace
+from tenancy.session import as_owner
 from tests.bench.terminal import notes
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ async def make_world(
 
 async def add_run(admin: asyncpg.Connection, place: Place) -> int:
     """Start another run of all cases, and return its id."""
-    async with as_workspace(admin, place.schema_name) as connection:
+    async with as_owner(admin, place.schema_name) as connection:
         run: int = await connection.fetchval(_SQL["run"], place.project, place.user)
         return run
 

@@ -22,7 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from service.tools.catalog import TOOLS
 from tenancy.connection import connect
-from tenancy.session import as_workspace
+from tenancy.session import as_owner
 from tests.conftest import make_tenant
 
 AREAS = {
@@ -268,7 +268,7 @@ async def done(world):
     """The agent's work, done with one key in a workspace of its own."""
     connection = await connect(world.admin_url, name="the test server")
     tenant = await make_tenant(connection, "agent", host=world.host, port=world.port)
-    async with connection.transaction(), as_workspace(connection, tenant.workspace.schema_name) as workspace:
+    async with connection.transaction(), as_owner(connection, tenant.workspace.schema_name) as workspace:
         await workspace.execute(
             "INSERT INTO sources (name, system, base_url, key_pattern) "
             "VALUES ('Jira', 'JIRA', 'https://shop.example', '[A-Z][A-Z0-9]+-[1-9][0-9]*')"

@@ -15,7 +15,7 @@ import pytest
 
 from tenancy.errors import NotConfirmed, StatementRefused
 from tenancy.roles import APP
-from tenancy.session import Identity
+from tenancy.session import Actor, Identity
 from tests.conftest import borrowed
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Attack(NamedTuple):
     read_only: bool = False
 
 
+_AUDIT = "INSERT INTO audit_log (action, object_type, object_id,"
+_RESULT = "INSERT INTO results (id, run_id, case_id, case_version, status_id,"
+_RECORDED = "1, rc.run_id, rc.case_id, rc.case_version, rc.status_id"
+_VERSION = "INSERT INTO case_versions (case_id, version, snapshot,"
 ATTACKS = {
     # Reading and writing elsewhere
     "qualified name": Attack("SELECT * FROM {other}.users"),
@@ -96,6 +100,8 @@ ATTACKS = {
     "set_config path": Attack("SELECT set_config('search_path', '{other}', true)"),
     "set_config session_authorization": Attack("SELECT set_config('session_authorization', '{other}', true)"),
     "set_config transaction_read_only": Attack("SELECT set_config('transaction_read_only', 'off', true)"),
+    "set_config who acts": Attack("SELECT set_config('testorchestrator.user_id', '1', true)"),
+    "SET LOCAL who acts": Attack("SET LOCAL testorchestrator.user_id = '1'", None),
     "set_config in WITH": Attack("WITH s AS (SELECT set_config('role', '{other}', true)) SELECT * FROM s"),
     "set_config in UPDATE": Attack("UPDATE users SET name = set_config('role', '{other}', true)"),
     "set_config in MERGE": Attack(
@@ -200,7 +206,8 @@ ATTACKS = {
     "pg_notify": Attack("SELECT pg_notify('x', 'y')"),
     "NOTIFY": Attack("NOTIFY x", None),
     "LISTEN": Attack("LISTEN x", None),
-    "LOCK": Attack("LOCK TABLE users IN ACCESS EXCLUSIVE MODE", None),
+    "LOCK": Attack("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"),
+    "LOCK what is set up": Attack("LOCK TABLE roles IN ACCESS EXCLUSIVE MODE", None),
     "terminate others": Attack("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
     "terminate itself": Attack("SELECT pg_terminate_backend(pg_backend_pid())"),
     "cancel others": Attack("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"),
@@ -214,6 +221,42 @@ ATTACKS = {
     "delete a result": Attack("DELETE FROM results"),
     "rewrite a result's step": Attack("UPDATE result_steps SET outcome = 'pass'"),
     "rewrite a result's value": Attack("UPDATE result_field_values SET value = '1'"),
+    "delete the cases": Attack("DELETE FROM cases"),
+    "delete the comments": Attack("DELETE FROM comments"),
+    "delete the runs": Attack("DELETE FROM runs"),
+    "delete the projects": Attack("DELETE FROM projects"),
+    "delete the users": Attack("DELETE FROM users"),
+    "give cases other ids": Attack("UPDATE cases SET id = id + 1000000"),
+    "give cases other numbers": Attack("UPDATE cases SET number = number + 1000"),
+    "give cases to another project": Attack("UPDATE cases SET project_id = project_id + 1"),
+    "give cases another author": Attack("UPDATE cases SET created_by = 1"),
+    "give cases another age": Attack("UPDATE cases SET created_at = now() - interval '1 year'"),
+    "give projects other ids": Attack("UPDATE projects SET id = id + 5"),
+    "give runs another age": Attack("UPDATE runs SET created_at = now() - interval '1 year'"),
+    "give comments another author": Attack("UPDATE comments SET author_id = 1"),
+    "execute another version": Attack("UPDATE run_cases SET case_version = 1"),
+    # Writing history in another's name, or of another time
+    "audit row of another user": Attack(f"{_AUDIT} user_id) SELECT 'create', 'case', 1, id FROM users"),
+    "audit row of another key": Attack(f"{_AUDIT} api_key_id) VALUES ('create', 'case', 1, 1)"),
+    "audit row of another tool": Attack(f"{_AUDIT} tool) VALUES ('create', 'case', 1, 'web')"),
+    "audit row of the past": Attack(f"{_AUDIT} created_at) VALUES ('create', 'case', 1, now() - interval '1 year')"),
+    "audit row with an id": Attack(f"{_AUDIT} id) VALUES ('create', 'case', 1, 1)"),
+    "audit row of another user by MERGE": Attack(
+        "MERGE INTO audit_log a USING users u ON false WHEN NOT MATCHED THEN "
+        "INSERT (action, object_type, object_id, user_id) VALUES ('create', 'case', 1, u.id)"
+    ),
+    "result of another user": Attack(f"{_RESULT} created_by) SELECT {_RECORDED}, u.id FROM run_cases rc, users u"),
+    "result of another key": Attack(f"{_RESULT} api_key_id) SELECT {_RECORDED}, 1 FROM run_cases rc"),
+    "result of the past": Attack(f"{_RESULT} created_at) SELECT {_RECORDED}, '2020-01-01' FROM run_cases rc"),
+    "version of another user": Attack(
+        f"{_VERSION} created_by) SELECT c.id, 99, '{{{{}}}}', u.id FROM cases c, users u"
+    ),
+    "version of another key": Attack(f"{_VERSION} api_key_id) SELECT c.id, 99, '{{{{}}}}', 1 FROM cases c"),
+    "version of the past": Attack(f"{_VERSION} created_at) SELECT c.id, 99, '{{{{}}}}', '2020-01-01' FROM cases c"),
+    "comment of another user": Attack(
+        "INSERT INTO comments (project_id, case_id, body, author_id) "
+        "SELECT c.project_id, c.id, 'x', u.id FROM cases c, users u"
+    ),
 }
 # What begins as a query does, and so passes the gate.
 QUERY_WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
@@ -262,7 +305,9 @@ async def facade_refuses(place: Place, name: str, method: str = "fetch") -> None
     assert expected is not None
     before = await each_reads_its_own(place)
     with pytest.raises(expected):
-        async with place.gateway.workspace(place.own, read_only=ATTACKS[name].read_only) as connection:
+        async with place.gateway.workspace(
+            place.own, read_only=ATTACKS[name].read_only, actor=Actor(tool="attack")
+        ) as connection:
             await getattr(connection, method)(query)
     assert await each_reads_its_own(place) == before
     assert len(before) == 1
@@ -333,17 +378,20 @@ async def nothing_is_left_of_a_request(place: Place) -> None:
     """Not on the connection, and not in the facade that a handler may have kept."""
     query = (
         "SELECT current_user::text, current_setting('search_path'), current_setting('statement_timeout'), "
-        "current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
+        "current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout'), "
+        + ", ".join(f"coalesce(current_setting('testorchestrator.{name}', true), '')" for name in Actor.__slots__)
     )
     async with borrowed(place.pool) as lent:
         connection = lent.connection
         before = tuple(await connection.fetchrow(query))
-    async with place.gateway.workspace(place.own, read_only=False) as facade:
+    actor = Actor(user_id=1, api_key_id=2, tool="a tool")
+    async with place.gateway.workspace(place.own, read_only=False, actor=actor) as facade:
         inside = tuple(await facade.fetchrow(query))
     async with borrowed(place.pool) as lent:
         connection = lent.connection
         assert tuple(await connection.fetchrow(query)) == before
     assert inside[0] != before[0]
+    assert inside[-3:] == ("1", "2", "a tool")
     with pytest.raises(RuntimeError, match="left"):
         await facade.fetchval("SELECT 1")
 
@@ -355,6 +403,38 @@ async def no_lock_is_left_of_a_request(place: Place) -> None:
             await facade.fetch(place.query("many advisory locks"))
     async with borrowed(place.pool) as lent:
         assert await lent.connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+async def who_acts_is_whom_the_entry_names(place: Place) -> None:
+    """Each transaction's own: what the last one said of its actor does not hold in the next."""
+    query = (
+        "INSERT INTO audit_log (action, object_type, object_id) VALUES ('create', 'case', 1) "
+        "RETURNING user_id, api_key_id, tool, created_at = now()"
+    )
+    async with place.gateway.workspace(place.own, read_only=True) as connection:
+        user_id = await connection.fetchval("SELECT id FROM users LIMIT 1")
+    acting = (Actor(user_id=user_id, api_key_id=7, tool="it's"), Actor(user_id=user_id, tool="web"), Actor(tool="cli"))
+    for actor in acting:
+        async with place.gateway.workspace(place.own, read_only=False, actor=actor) as connection:
+            assert tuple(await connection.fetchrow(query)) == (actor.user_id, actor.api_key_id, actor.tool, True)
+            connection.rollback_only = True
+
+
+async def versions_hold_their_case(place: Place) -> None:
+    """Whoever may delete a case does not take its versions with it."""
+    async with place.gateway.workspace(place.own, read_only=True) as connection:
+        user_id = await connection.fetchval("SELECT id FROM users LIMIT 1")
+    with pytest.raises((DENIED, asyncpg.ForeignKeyViolationError)):
+        async with place.gateway.workspace(place.own, read_only=False, actor=Actor(user_id=user_id)) as connection:
+            await connection.execute(
+                "WITH p AS (INSERT INTO projects (name) VALUES ('Kept') RETURNING id), c AS ("
+                "INSERT INTO cases (project_id, number, title, template_id, lifecycle_state_id) "
+                "SELECT p.id, 1, 'x', t.id, s.id FROM p, templates t, lifecycle_states s "
+                "WHERE t.is_default AND s.is_default AND s.context = 'REPOSITORY' RETURNING id"
+                ") INSERT INTO case_versions (case_id, version, snapshot) SELECT c.id, 1, '{}' FROM c"
+            )
+            assert await connection.execute("DELETE FROM cases") == 1
+            connection.rollback_only = True
 
 
 async def read_only_transaction_refuses(place: Place, query: str) -> None:

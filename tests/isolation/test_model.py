@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tenancy.catalog import set_state
 from tenancy.connection import connect
 from tenancy.keys import set_owner_active
-from tenancy.session import as_workspace
+from tenancy.session import as_owner
 from tests.conftest import Client, make_tenant
 
 TOKEN = re.compile(r"tok[0-9]+x")
@@ -92,7 +92,7 @@ class Universe:
     def sql(self, workspace: Workspace, query: str, *arguments: Any) -> Any:
         async def work():
             schema = workspace.tenant.workspace.schema_name
-            async with self.admin.transaction(), as_workspace(self.admin, schema) as connection:
+            async with self.admin.transaction(), as_owner(self.admin, schema) as connection:
                 return await connection.fetch(query, *arguments)
 
         return self.run(work())

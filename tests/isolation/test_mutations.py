@@ -7,6 +7,7 @@ reason than the one that it is there to prove.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from dataclasses import replace
@@ -19,7 +20,6 @@ import asyncpg
 import pytest
 
 import tenancy.session
-from migrations.columns import APPEND_ONLY
 from migrations.workspace.tables import metadata
 from service.domain.users import add_user
 from tenancy import guard
@@ -46,8 +46,10 @@ from tests.isolation.attacks import (
     only_a_workspace_is_entered,
     read_only_transaction_refuses,
     recalled_key_is_confirmed,
+    versions_hold_their_case,
+    who_acts_is_whom_the_entry_names,
 )
-from tests.isolation.weaknesses import WEAKNESSES
+from tests.isolation.weaknesses import WEAKNESSES, versions_go_with_their_case
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -107,7 +109,9 @@ MUTATIONS = {
     # What everybody loses
     "REVOKE set_config": Mutation(
         "GRANT EXECUTE ON FUNCTION set_config(text, text, boolean) TO PUBLIC",
-        through_facade("set_config role", "set_config path", "set_config in WITH", "pg_settings"),
+        through_facade(
+            "set_config role", "set_config path", "set_config in WITH", "set_config who acts", "pg_settings"
+        ),
     ),
     "REVOKE pg_notify": Mutation(
         "GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO PUBLIC", through_facade("pg_notify")
@@ -308,6 +312,43 @@ for _table, _attacks in {
         f"GRANT UPDATE, DELETE ON {{own}}.{_table} TO {{own}}", through_facade(*_attacks)
     )
 
+# What is deleted by a date, or never
+for _table in ("cases", "comments", "runs", "projects", "users"):
+    MUTATIONS[f"no DELETE on {_table}"] = Mutation(
+        f"GRANT DELETE ON {{own}}.{_table} TO {{own}}", through_facade(f"delete the {_table}")
+    )
+MUTATIONS["no cascade to the versions"] = Mutation(
+    f"GRANT DELETE ON {{own}}.cases TO {{own}}; {versions_go_with_their_case('{own}')}",
+    (check(versions_hold_their_case),),
+)
+# Columns that have their value from the database alone
+for _columns, _attacks in {
+    "INSERT (user_id) ON audit_log": ("audit row of another user", "audit row of another user by MERGE"),
+    "INSERT (api_key_id) ON audit_log": ("audit row of another key",),
+    "INSERT (tool) ON audit_log": ("audit row of another tool",),
+    "INSERT (created_at) ON audit_log": ("audit row of the past",),
+    "INSERT (id) ON audit_log": ("audit row with an id",),
+    "INSERT (created_by) ON results": ("result of another user",),
+    "INSERT (api_key_id) ON results": ("result of another key",),
+    "INSERT (created_at) ON results": ("result of the past",),
+    "INSERT (created_by) ON case_versions": ("version of another user",),
+    "INSERT (api_key_id) ON case_versions": ("version of another key",),
+    "INSERT (created_at) ON case_versions": ("version of the past",),
+    "INSERT (author_id) ON comments": ("comment of another user",),
+    "UPDATE (id) ON cases": ("give cases other ids",),
+    "UPDATE (number) ON cases": ("give cases other numbers",),
+    "UPDATE (project_id) ON cases": ("give cases to another project",),
+    "UPDATE (created_by) ON cases": ("give cases another author",),
+    "UPDATE (created_at) ON cases": ("give cases another age",),
+    "UPDATE (id) ON projects": ("give projects other ids",),
+    "UPDATE (created_at) ON runs": ("give runs another age",),
+    "UPDATE (author_id) ON comments": ("give comments another author",),
+    "UPDATE (case_version) ON run_cases": ("execute another version",),
+}.items():
+    MUTATIONS[f"no {_columns}"] = Mutation(
+        f"GRANT {_columns.replace(' ON ', ' ON {own}.')} TO {{own}}", through_facade(*_attacks)
+    )
+
 CODE_MUTATIONS = {
     "the gate": CodeMutation("if not _QUERY.match(query):", "if False:", check(facade_refuses, "SET ROLE")),
     "the gate looks at the beginning": CodeMutation(
@@ -326,6 +367,15 @@ CODE_MUTATIONS = {
     ),
     "SET LOCAL time limits": CodeMutation(
         "SET LOCAL idle_in_transaction", "SET idle_in_transaction", check(nothing_is_left_of_a_request)
+    ),
+    "SET LOCAL who acts": CodeMutation(
+        "SET LOCAL testorchestrator", "SET testorchestrator", check(nothing_is_left_of_a_request)
+    ),
+    "who acts is said": CodeMutation(
+        "{_acting(actor)}; {role}",
+        "{role}",
+        check(who_acts_is_whom_the_entry_names),
+        (*GOT_THROUGH, asyncpg.NotNullViolationError),
     ),
     # These two fail closed: the query finds nothing rather than another workspace's rows.
     "the role is entered": CodeMutation(
@@ -368,6 +418,7 @@ COVERED = {
     ),
     "USAGE on control's schema, with nothing to use": ("GRANT USAGE ON SCHEMA control TO PUBLIC", "SELECT 1"),
     "SELECT on a table in a schema that is shut": ("GRANT SELECT ON {other}.users TO PUBLIC", "SELECT 1"),
+    "versions hold their case, which nobody may delete": (versions_go_with_their_case("{own}"), "SELECT 1"),
     "CONNECT, with no role that may log in": ("GRANT CONNECT ON DATABASE {database} TO PUBLIC", "SELECT 1"),
 }
 
@@ -480,6 +531,7 @@ async def test_measure_that_another_one_covers_is_told_all_the_same(measure, cop
         *through_facade(*(name for name, attack in ATTACKS.items() if attack.query.startswith(QUERY_WORDS))),
         *in_database(*(name for name, attack in ATTACKS.items() if attack.by_database)),
         *LOGIN_READS_NOTHING,
+        check(versions_hold_their_case),
     )
     await admin.execute(make)
     try:
@@ -490,7 +542,11 @@ async def test_measure_that_another_one_covers_is_told_all_the_same(measure, cop
 
 
 def test_every_table_that_only_grows_is_among_the_mutations():
-    growing = {table.name for table in metadata.sorted_tables if table.info == APPEND_ONLY}
+    growing = {
+        table.name
+        for table in metadata.sorted_tables
+        if not {"UPDATE", "DELETE"} & set(re.findall("[A-Z]+", table.info["privileges"]))
+    }
     assert growing == {name.removesuffix(" only grows") for name in MUTATIONS if name.endswith(" only grows")}
 
 

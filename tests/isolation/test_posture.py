@@ -14,20 +14,45 @@ from tenancy.provision import create_workspace
 from tenancy.roles import APP, DRIVER, GATE
 from tenancy.strict import StrictLogins, open_logins
 from tests.conftest import new_database
-from tests.isolation.weaknesses import WEAKNESSES
+from tests.isolation.weaknesses import WEAKNESSES, versions_go_with_their_case
 
 # What is done to a workspace {w} of slug one, and what is said of it. {v} is the role of another workspace.
 DRIFT = {
     "history that can be rewritten": ("GRANT UPDATE ON {w}.audit_log TO {w}", "its role has UPDATE on audit_log"),
     "history that can be emptied": ("GRANT TRUNCATE ON {w}.results TO {w}", "its role has TRUNCATE on results"),
+    "history that can be written for others": (
+        "GRANT INSERT ON {w}.audit_log TO {w}",
+        "its role has INSERT on audit_log",
+    ),
+    "cases that can be deleted for good": ("GRANT DELETE ON {w}.cases TO {w}", "its role has DELETE on cases"),
+    "versions that go with their case": (
+        versions_go_with_their_case("{w}"),
+        "case_versions_case_id_fkey deletes or changes rows of case_versions",
+    ),
     "column": ("GRANT UPDATE (tool) ON {w}.audit_log TO {w}", "its role has UPDATE on the column tool of audit_log"),
+    "who, of a column": (
+        "GRANT INSERT (user_id) ON {w}.audit_log TO {w}",
+        "its role has INSERT on the column user_id of audit_log",
+    ),
+    "another's column": (
+        "GRANT INSERT (action) ON {w}.audit_log TO {v}",
+        "the role {v} has INSERT on the column action of audit_log",
+    ),
+    "column that can be passed on": (
+        "GRANT UPDATE (title) ON {w}.cases TO {w} WITH GRANT OPTION",
+        "its role may grant UPDATE on the column title of cases to others",
+    ),
+    "column that is missing": (
+        "REVOKE UPDATE (title) ON {w}.cases FROM {w}",
+        "its role lacks UPDATE on the column title of cases",
+    ),
     "sequence that can be set back": ("GRANT UPDATE ON SEQUENCE {w}.ids TO {w}", "its role has UPDATE on ids"),
     "schema that it can add to": ("GRANT CREATE ON SCHEMA {w} TO {w}", "its role has CREATE on the schema"),
     "grant that can be passed on": (
         "GRANT SELECT ON {w}.users TO {w} WITH GRANT OPTION",
         "its role may grant SELECT on users to others",
     ),
-    "grant that is missing": ("REVOKE DELETE ON {w}.cases FROM {w}", "its role lacks DELETE on cases"),
+    "grant that is missing": ("REVOKE DELETE ON {w}.links FROM {w}", "its role lacks DELETE on links"),
     "schema that it cannot use": ("REVOKE USAGE ON SCHEMA {w} FROM {w}", "its role lacks USAGE on the schema"),
     "function that it cannot call": (
         "REVOKE EXECUTE ON FUNCTION {w}.project_access(bigint) FROM {w}",

@@ -6,6 +6,16 @@ from tenancy.roles import APP, APP_SETTINGS, GATE, ISSUER, stored_settings
 
 _RESTLESS = "does not rest as it should: its settings are"
 
+
+def versions_go_with_their_case(schema: str) -> str:
+    """What makes the deletion of a case take its versions with it."""
+    return (
+        f"ALTER TABLE {schema}.case_versions DROP CONSTRAINT case_versions_case_id_fkey, "
+        "ADD CONSTRAINT case_versions_case_id_fkey "
+        f"FOREIGN KEY (case_id) REFERENCES {schema}.cases (id) ON DELETE CASCADE"
+    )
+
+
 # What is done to the database, in a transaction that is rolled back, and what the guard says of it.
 WEAKNESSES = {
     "superuser": (f"ALTER ROLE {APP} SUPERUSER", f"the login {APP} is a superuser"),

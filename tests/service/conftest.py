@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from service.audit import Actor
 from service.domain.work import Work
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_workspace
 from tests.conftest import make_tenant, new_database
 
 
@@ -29,8 +28,8 @@ async def work(alone):
     """An operator's work in that acme."""
     connection, tenant = alone
     with suppress(_Undone):
-        async with as_workspace(connection, tenant.workspace.schema_name) as entered:
-            yield Work(connection=entered, actor=Actor(user_id=None, api_key_id=None, tool="test"))
+        async with as_workspace(connection, tenant.workspace.schema_name, actor=Actor(tool="test")) as entered:
+            yield Work(connection=entered)
             raise _Undone
 
 

@@ -12,7 +12,7 @@ import structlog
 from migrations.workspace.tables import PERMISSIONS
 from service.access import Permission, access_gate, is_denial
 from tenancy.connection import connect
-from tenancy.session import as_workspace
+from tenancy.session import as_owner
 from tests.conftest import MISSING, ToolFailed
 
 MODES = ("INHERIT", "NO_ACCESS", "FORCE_GLOBAL_ROLE", "FORCE_ROLE")
@@ -81,7 +81,7 @@ async def workspace(world, acme):
     connection = await connect(world.admin_url, name="the test server")
     transaction = connection.transaction()
     await transaction.start()
-    async with as_workspace(connection, acme.workspace.schema_name) as made:
+    async with as_owner(connection, acme.workspace.schema_name) as made:
         yield made
     await transaction.rollback()
     await connection.close()

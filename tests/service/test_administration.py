@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -31,14 +31,15 @@ from service.domain.project_settings import (
 )
 from service.domain.roles import RolePatch, change_role, create_role, delete_role, get_role, list_roles
 from service.domain.users import UserPatch, add_user, change_user, create_user, get_user, list_users
-from service.domain.work import recorded
+from service.domain.work import Work, recorded
 from service.errors import NotPermitted, Refused
 from tenancy.connection import connect
 from tenancy.provision import create_workspace
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_workspace
 from tests.conftest import new_database
 from tests.service.conftest import undone
 
+TEST = Actor(tool="test")
 REGULAR, PROJECT, TENANT = AccessLevel
 ADMINS, TENANT_ONLY = {PROJECT, TENANT}, {TENANT}
 
@@ -88,7 +89,9 @@ async def acting(work, level, *, active=True):
     made = await create_user(work, email="acting@acme.example", name="Acting", access_level=level)
     if not active:
         await change_user(work, made["id"], UserPatch(active=False))
-    return dataclasses.replace(work, actor=dataclasses.replace(work.actor, user_id=made["id"]), changes=[])
+    connection = copy.copy(work.connection)
+    connection.actor = Actor(user_id=made["id"], tool="test")
+    return Work(connection=connection)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -162,7 +165,7 @@ async def test_of_two_tenant_admins_who_go_at_once_one_stays(two_admins, one, ot
     schema, first, second = two_admins
 
     async def go(connection, email, patch):
-        async with as_workspace(connection, schema) as entered, recorded(entered, command="test") as work:
+        async with as_workspace(connection, schema, actor=TEST) as entered, recorded(entered) as work:
             await change_user(work, email, patch)
 
     async with first.transaction():
@@ -180,7 +183,7 @@ async def test_of_two_roles_made_the_default_at_once_the_later_is_it(two_admins)
     schema, first, second = two_admins
 
     async def go(connection, role):
-        async with as_workspace(connection, schema) as entered, recorded(entered, command="test") as work:
+        async with as_workspace(connection, schema, actor=TEST) as entered, recorded(entered) as work:
             await change_role(work, role, RolePatch(default=True))
 
     async with first.transaction():
@@ -196,11 +199,11 @@ async def test_a_role_that_is_deleted_while_somebody_gets_it_stays_or_is_not_got
     schema, first, second = two_admins
 
     async def get():
-        async with as_workspace(second, schema) as entered, recorded(entered, command="test") as work:
+        async with as_workspace(second, schema, actor=TEST) as entered, recorded(entered) as work:
             await create_user(work, email="new@two.example", name="New", role="Viewer")
 
     async with first.transaction():
-        async with as_workspace(first, schema) as entered, recorded(entered, command="test") as work:
+        async with as_workspace(first, schema, actor=TEST) as entered, recorded(entered) as work:
             await delete_role(work, "Viewer")
         getting = asyncio.create_task(get())
         while not await first.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):

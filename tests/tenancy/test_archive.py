@@ -448,8 +448,8 @@ def next_release(tmp_path):
         tmp_path,
         """
         op.add_column("tags", sa.Column("shade", sa.Text(), nullable=False, server_default="plain"))
-        op.alter_column("projects", "summary", new_column_name="abstract")
-        op.execute("UPDATE projects SET abstract = abstract || ' (moved)'")
+        op.alter_column("roles", "description", new_column_name="abstract")
+        op.execute("UPDATE roles SET abstract = abstract || ' (moved)'")
         op.create_unique_constraint("folders_once", "folders", ["id", "name"])
         """,
     ):
@@ -465,9 +465,9 @@ async def test_older_archive_is_upgraded_on_the_way(database, original, archived
     schema = made.schema_name
     assert await connection.fetchval(f"SELECT version_num FROM {schema}.alembic_version") == "next"
     assert {row["shade"] for row in await connection.fetch(f"SELECT shade FROM {schema}.tags")} == {"plain"}
-    assert await connection.fetchval(f"SELECT bool_and(abstract LIKE '%(moved)') FROM {schema}.projects")
+    assert await connection.fetchval(f"SELECT bool_and(abstract LIKE '%(moved)') FROM {schema}.roles")
     after = await rows_of(connection, schema)
-    assert {table for table in before if before[table] != after[table]} == {"tags", "projects"}
+    assert {table for table in before if before[table] != after[table]} == {"tags", "roles"}
 
     # The original has stayed behind; its next backup is before its migration, and is as good.
     again = await back_up(connection, original.slug)
@@ -483,7 +483,7 @@ async def back_up_at_next(connection, monkeypatch) -> bytes:
     # A release describes its tables in Python too, which the revision alone does not change.
     tables = described()
     tables["tags"].add("shade")
-    tables["projects"] = tables["projects"] - {"summary"} | {"abstract"}
+    tables["roles"] = tables["roles"] - {"description"} | {"abstract"}
     monkeypatch.setattr(backup, "described", lambda: tables)
     return await back_up(connection, "upgraded")
 

@@ -8,10 +8,12 @@ import asyncpg
 import pytest
 
 from migrations.trees import Tree, declared, head, known, statements
+from migrations.workspace.tables import metadata
 from tenancy.errors import TenancyError
 from tenancy.keys import hash_key
 from tenancy.migrate import migrate
 from tenancy.posture import look
+from tenancy.provision import create_workspace, make_schema
 from tenancy.release import Release, this_release
 from tenancy.roles import APP, SET_CONFIG
 from tests.conftest import make_tenant, new_database, serving
@@ -116,6 +118,122 @@ async def as_the_release_before_left_it(admin) -> None:
             await admin.execute(statement)
     await admin.execute("RESET ROLE")
     await admin.execute(f"ALTER ROLE {APP} RESET ALL; GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}")
+
+
+_CASCADING = "FOREIGN KEY (case_id) REFERENCES cases (id) ON DELETE CASCADE"
+
+
+def privileges_before(schema: str) -> list[str]:
+    """What releases up to 0004 granted to a workspace's role."""
+    grown = {"audit_log", "case_versions", "results", "result_steps", "result_field_values"}
+    changed = sorted(set(metadata.tables) - grown)
+    return [
+        f"GRANT USAGE ON SCHEMA {schema} TO {schema}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(changed)} TO {schema}",
+        f"GRANT SELECT, INSERT ON {', '.join(sorted(grown))} TO {schema}",
+        f"GRANT USAGE ON SEQUENCE ids TO {schema}",
+        f"GRANT EXECUTE ON FUNCTION project_access(bigint), require_access(bigint, bigint, text[]) TO {schema}",
+    ]
+
+
+async def rights_in(admin, schema: str) -> set[tuple[str, ...]]:
+    """Every right of the workspace's role, on tables and on columns."""
+    rows = await admin.fetch(
+        """
+        SELECT c.relname, '' AS column, acl.privilege_type
+        FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) acl
+        WHERE c.relnamespace = $1::text::regnamespace AND acl.grantee = $1::text::regrole
+        UNION ALL
+        SELECT c.relname, a.attname, acl.privilege_type
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN LATERAL aclexplode(a.attacl) acl
+        WHERE c.relnamespace = $1::text::regnamespace AND acl.grantee = $1::text::regrole
+        """,
+        schema,
+    )
+    return {tuple(row) for row in rows}
+
+
+@pytest.mark.parametrize("revision", ["0001", "0004"])
+async def test_a_workspace_of_a_release_before_ends_with_the_rights_of_a_new_one(revision, admin):
+    async with admin.transaction():
+        old = await make_schema(admin, slug="old", name="Old", revision=revision)
+        for statement in privileges_before(old.schema_name):
+            await admin.execute(statement)
+        await admin.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = DEFAULT")
+        await admin.execute(
+            "UPDATE control.workspaces SET schema_version = $1, compatible_from = '0001' WHERE slug = 'old'", revision
+        )
+    new = await create_workspace(admin, slug="new", name="New")
+    assert await rights_in(admin, old.schema_name) != await rights_in(admin, new.schema_name)
+    assert (await migrate(admin)).done == 1
+    assert await rights_in(admin, old.schema_name) == await rights_in(admin, new.schema_name)
+    assert (await look(admin)).is_sound
+
+
+async def test_the_release_before_writes_until_it_has_gone_and_this_one_beside_it(postgres):
+    """It says itself who acts, which a migration leaves to it while one of it is connected."""
+    assert not this_release().serves("0004", "0001")
+    async with new_database(postgres) as (name, admin):
+        url = postgres.dsn(user=APP, database=name)
+        with serving(url) as (host, port):
+            tenant = await make_tenant(admin, "acme", host=host, port=port)
+            schema = tenant.workspace.schema_name
+            await as_a_workspace_before(admin, schema)
+            before = await asyncpg.connect(url, server_settings={"application_name": "testorchestrator 0004"})
+            report = await migrate(admin)
+            assert (report.done, report.is_held) == (1, True)
+            assert await revision_of(admin, schema) == ("0005", "0005")
+            client = tenant.client()
+            made = client.call("create_test_case", project=tenant.project, title="Beside it")
+            await before.execute(
+                f"BEGIN READ WRITE; SET LOCAL ROLE {schema}; SET LOCAL search_path = {schema}, pg_temp"
+            )
+            await before.execute(
+                "INSERT INTO case_versions (case_id, version, snapshot, created_by) VALUES ($1, 99, '{}', $2)",
+                made["id"],
+                tenant.people["lead"].id,
+            )
+            await before.execute(
+                "INSERT INTO audit_log (user_id, tool, action, object_type, object_id) "
+                "VALUES ($1, 'update_test_case', 'update', 'case', $2)",
+                tenant.people["lead"].id,
+                made["id"],
+            )
+            await before.execute("COMMIT")
+            assert (await migrate(admin)).is_held
+            await before.close()
+            assert (await migrate(admin)).done == 1
+            assert await revision_of(admin, schema) == ("0006", "0006")
+            assert client.call("get_test_case", project=tenant.project, caseId=made["id"])["title"] == "Beside it"
+            client.call("update_test_case", project=tenant.project, caseId=made["id"], title="After it")
+            client.close()
+        assert (await look(admin)).is_sound
+
+
+async def as_a_workspace_before(admin, schema: str) -> None:
+    """Take the workspace back to where it was before its role could write no history but its own."""
+    async with admin.transaction():
+        await admin.execute(f"SET LOCAL ROLE testorchestrator_owner; SET LOCAL search_path = {schema}, pg_temp")
+        for table in metadata.tables.values():
+            for column in table.columns:
+                if "current_setting" in str(getattr(column.server_default, "arg", "")):
+                    await admin.execute(f"ALTER TABLE {table.name} ALTER COLUMN {column.name} DROP DEFAULT")
+        for statement in (
+            *privileges_before(schema),
+            "ALTER TABLE case_versions DROP CONSTRAINT case_versions_case_id_fkey",
+            f"ALTER TABLE case_versions ADD CONSTRAINT case_versions_case_id_fkey {_CASCADING}",
+            "UPDATE alembic_version SET version_num = '0004'",
+            "SET LOCAL ROLE NONE",
+            "UPDATE control.workspaces SET schema_version = '0004', compatible_from = '0001'",
+        ):
+            await admin.execute(statement)
+
+
+async def revision_of(admin, schema: str) -> tuple[str, str]:
+    """As the schema itself has it, and as the control schema does."""
+    own = await admin.fetchval(f"SELECT version_num FROM {schema}.alembic_version")
+    mirrored = "SELECT schema_version FROM control.workspaces WHERE schema_name = $1"
+    return own, await admin.fetchval(mirrored, schema)
 
 
 async def test_a_database_before_its_migration_is_not_served(postgres):

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from service.audit import Actor
 from service.domain.cases import search_cases
 from service.domain.work import Work
 from tenancy.migrate import migrate
 from tenancy.posture import look
 from tenancy.provision import create_workspace
 from tenancy.search import INDEX, SCHEMA, workspaces_without_index
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_workspace
 from tests.bench.large import make_large
 
 
 async def found(admin, large, query: str) -> tuple[int, list[str]]:
     """The total and the first numbers that a search answers."""
-    async with as_workspace(admin, large.workspace.schema_name) as connection:
-        work = Work(connection=connection, actor=Actor(user_id=large.user, api_key_id=None, tool="test"))
-        page = await search_cases(work, large.project, query=query, limit=20)
+    actor = Actor(user_id=large.user, tool="test")
+    async with as_workspace(admin, large.workspace.schema_name, actor=actor) as connection:
+        page = await search_cases(Work(connection=connection), large.project, query=query, limit=20)
     return page["total"], [item["number"] for item in page["items"]]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from service.tools.catalog import TOOLS
 from tenancy.connection import connect
-from tenancy.session import as_workspace
+from tenancy.session import as_owner
 from tests.conftest import ToolFailed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Sql:
     schema_name: str
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with self.connection.transaction(), as_workspace(self.connection, self.schema_name) as workspace:
+        async with self.connection.transaction(), as_owner(self.connection, self.schema_name) as workspace:
             return list(await workspace.fetch(query, *arguments))
 
     async def value(self, query: str, *arguments: Any) -> Any:

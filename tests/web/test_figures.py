@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.audit import Actor
 from service.domain.case_history import version_and_before
 from service.domain.coverage import VERDICTS, list_issues, reverse_traceability, trace_issue
 from service.domain.cycles import cycles_with_counts
@@ -20,7 +19,7 @@ from service.domain.runs import list_executions
 from service.domain.work import Work
 from service.errors import NotFoundOrDenied, Refused
 from tenancy.connection import connect
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_owner, as_workspace
 from tests.conftest import MISSING
 
 _NAMES = itertools.count(1)
@@ -42,9 +41,9 @@ def working(connection, acme):
         transaction = connection.transaction()
         await transaction.start()
         try:
-            async with as_workspace(connection, acme.workspace.schema_name) as workspace:
-                actor = Actor(user_id=acme.people[person].id, api_key_id=None, tool="test")
-                yield Work(connection=workspace, actor=actor)
+            actor = Actor(user_id=acme.people[person].id, tool="test")
+            async with as_workspace(connection, acme.workspace.schema_name, actor=actor) as workspace:
+                yield Work(connection=workspace)
         finally:
             await transaction.rollback()
 
@@ -53,7 +52,7 @@ def working(connection, acme):
 
 @pytest.fixture
 async def project(connection, acme):
-    async with connection.transaction(), as_workspace(connection, acme.workspace.schema_name) as workspace:
+    async with connection.transaction(), as_owner(connection, acme.workspace.schema_name) as workspace:
         return await workspace.fetchval(
             "INSERT INTO projects (name) VALUES ($1) RETURNING id", f"Figures {next(_NAMES)}"
         )
@@ -184,7 +183,7 @@ async def test_results_of_a_case_in_all_runs_are_paged_the_latest_first(client, 
 
 @pytest.fixture
 async def source(connection, acme, project):
-    async with connection.transaction(), as_workspace(connection, acme.workspace.schema_name) as workspace:
+    async with connection.transaction(), as_owner(connection, acme.workspace.schema_name) as workspace:
         source = await workspace.fetchval(
             "INSERT INTO sources (name, system, key_pattern, all_projects) "
             "VALUES ($1, 'JIRA', '[A-Z]+-[0-9]+', false) RETURNING id",

@@ -15,7 +15,7 @@ from service.domain.users import add_user
 from service.links import Link, Purpose, Signer
 from tenancy.accounts import issue_link, stored_hash
 from tenancy.keys import set_owner_active
-from tenancy.session import as_workspace
+from tenancy.session import Actor, as_workspace
 from tests.conftest import SECRET_KEY
 from tests.web.browsing import Browser
 from tests.web.conftest import PASSWORD, link_in, place_of_its_own
@@ -105,7 +105,7 @@ class Late(Signer):
 async def test_invitation_lets_a_person_in_once(postgres):
     async with place_of_its_own(postgres) as (admin, tenant, [browser]):
         workspace = tenant.workspace
-        async with as_workspace(admin, workspace.schema_name) as connection:
+        async with as_workspace(admin, workspace.schema_name, actor=Actor(tool="test")) as connection:
             ann = await add_user(
                 connection, email="ann@initech.example", name="ann", access_level="REGULAR_USER", role="Tester"
             )

@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 # The release before calls these functions as the login itself.
-compatible_from = "0004"
+compatible_from = "0006"
 
 TAKEN_FROM_THE_LOGIN = (
     "authenticate_key(bytea)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Integer, Table, Text, func, text
 
-from migrations.columns import READ_WRITE, flag, id_column, not_blank, one_of, reference, string, timestamp, version
+from migrations.columns import ALL, flag, id_column, may, not_blank, one_of, reference, string, timestamp, version
 from migrations.workspace.tables.base import metadata
 
 PERMISSIONS = (
@@ -45,7 +45,7 @@ roles = Table(
     not_blank("name"),
     CheckConstraint(f"permissions <@ ARRAY[{_LISTED}]", name="permissions_known"),
     comment="A named set of project-level permissions; each user holds one, the global role.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL, delete=True),
 )
 Index("roles_name_key", func.lower(roles.c.name), unique=True)
 Index("roles_default_key", roles.c.is_default, unique=True, postgresql_where=roles.c.is_default)
@@ -65,7 +65,10 @@ users = Table(
     not_blank("name"),
     one_of("access_level", ACCESS_LEVELS),
     comment="A person of this workspace. The access level governs the workspace's administration only.",
-    info=READ_WRITE,
+    info=may(
+        insert=("email", "name", "access_level", "role_id"),
+        update=("email", "name", "access_level", "role_id", "active", "version"),
+    ),
 )
 Index("users_email_key", func.lower(users.c.email), unique=True)
 
@@ -78,7 +81,7 @@ groups = Table(
     flag("enabled", default=True),
     not_blank("name"),
     comment="An access group: users that get a project rule together. It has no permissions of its own.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("groups_name_key", func.lower(groups.c.name), unique=True)
 
@@ -88,7 +91,7 @@ group_members = Table(
     reference("group_id", "groups.id", key=True, ondelete="CASCADE"),
     reference("user_id", "users.id", key=True, index=True, ondelete="CASCADE"),
     comment="Which users are in which access group.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 projects = Table(
@@ -110,7 +113,13 @@ projects = Table(
     CheckConstraint("last_case_number >= 0", name="last_case_number"),
     comment="A body of tests. default_access holds for users whom no member or group rule names; "
     "last_case_number is raised in the transaction that creates a case, so numbers have no gaps.",
-    info=READ_WRITE,
+    info=may(
+        insert=("name", "summary", "icon", "default_access", "default_role_id"),
+        update=(
+            *("name", "summary", "icon", "default_access", "default_role_id"),
+            *("completed_at", "last_case_number", "version"),
+        ),
+    ),
 )
 Index("projects_name_key", func.lower(projects.c.name), unique=True)
 
@@ -128,7 +137,7 @@ project_members = Table(
     CheckConstraint(_FORCED, name="forced_role"),
     comment="A user's own rule on a project; it beats the rules of groups. INHERIT means override_role_id "
     "if set, else the user's global role.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL, delete=True),
 )
 
 project_groups = Table(
@@ -141,5 +150,5 @@ project_groups = Table(
     one_of("mode", ACCESS_MODES),
     CheckConstraint(_FORCED, name="forced_role"),
     comment="An access group's rule on a project: NO_ACCESS of one enabled group beats all, else the union holds.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL, delete=True),
 )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from migrations.columns import READ_WRITE, bigint, flag, id_column, not_blank, one_of, reference, string, timestamp
+from migrations.columns import ALL, bigint, flag, id_column, may, not_blank, one_of, reference, string, timestamp
 from migrations.workspace.tables.base import metadata
 
 FIELD_TYPES = (
@@ -70,7 +70,7 @@ fields = Table(
     one_of("applies_to", ("CASE", "RESULT")),
     CheckConstraint("type <> 'STEPS' OR applies_to = 'CASE'", name="steps_on_cases"),
     comment="A field that cases (or results) can have. Type and system name never change.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 
 templates = Table(
@@ -84,7 +84,7 @@ templates = Table(
     not_blank("name"),
     CheckConstraint("enabled OR NOT is_default", name="default_enabled"),
     comment="A set of fields that a case has. The default template is available in every project.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("templates_name_key", func.lower(templates.c.name), unique=True)
 Index("templates_default_key", templates.c.is_default, unique=True, postgresql_where=templates.c.is_default)
@@ -97,7 +97,7 @@ template_fields = Table(
     flag("required"),
     Column("default_value", JSONB, nullable=True),
     comment="Which fields a template has, and what holds for them there.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 field_overrides = Table(
@@ -109,7 +109,7 @@ field_overrides = Table(
     Column("required", fields.c.enabled.type, nullable=True),
     Column("default_value", JSONB, nullable=True),
     comment="What holds for a field in one project, over what its template says; null leaves the template's word.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 field_options = Table(
@@ -148,7 +148,7 @@ field_options = Table(
     not_blank("value"),
     not_blank("label"),
     comment="The choices of a field: its own list, or the list that replaces it in a template or in a project.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL, delete=True),
 )
 
 field_slots = Table(
@@ -168,7 +168,7 @@ field_slots = Table(
     one_of("slot", STEP_SLOTS),
     not_blank("label"),
     comment="The labels of a STEPS field's four slots: its own, or one project's.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL, delete=True),
 )
 
 statuses = Table(
@@ -196,7 +196,7 @@ statuses = Table(
         name="initial_always_there",
     ),
     comment="What a result can say. The initial one (Untested) is what every case of a run starts with.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("statuses_name_key", func.lower(statuses.c.name), unique=True)
 Index("statuses_initial_key", statuses.c.is_initial, unique=True, postgresql_where=statuses.c.is_initial)
@@ -226,7 +226,7 @@ lifecycle_states = Table(
     CheckConstraint("enabled OR NOT is_default", name="default_enabled"),
     comment="Where a case (REPOSITORY) or a run (RUNS) stands. automation: a run moves here at its first result "
     "or at its closing.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("lifecycle_states_name_key", lifecycle_states.c.context, func.lower(lifecycle_states.c.name), unique=True)
 Index(
@@ -245,7 +245,7 @@ platform_groups = Table(
     position(),
     not_blank("name"),
     comment="A family of platforms of which an environment has at most one, such as Browser.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("platform_groups_name_key", func.lower(platform_groups.c.name), unique=True)
 
@@ -260,7 +260,7 @@ platforms = Table(
     UniqueConstraint("group_id", "id"),
     not_blank("name"),
     comment="A platform, such as Firefox; its group never changes.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 
 environments = Table(
@@ -274,7 +274,7 @@ environments = Table(
     flag("all_projects", default=True),
     not_blank("name"),
     comment="A combination of platforms that cases are meant for and runs are executed on.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("environments_name_key", func.lower(environments.c.name), unique=True)
 
@@ -286,7 +286,7 @@ environment_platforms = Table(
     bigint("platform_id"),
     ForeignKeyConstraint(["group_id", "platform_id"], ["platforms.group_id", "platforms.id"]),
     comment="The platforms of an environment; the key allows one of each group.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 tags = Table(
@@ -302,7 +302,7 @@ tags = Table(
     CheckConstraint("char_length(name) >= 2 AND name ~ '^[[:alnum:]]+([_-][[:alnum:]]+)*[_-]?$'", name="name"),
     CheckConstraint(COLOR, name="color"),
     comment="A label for cases (REPOSITORY) or runs (RUNS): two independent sets, for the whole workspace.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("tags_name_key", tags.c.context, func.lower(tags.c.name), unique=True)
 
@@ -320,7 +320,7 @@ cycle_types = Table(
     CheckConstraint(COLOR, name="color"),
     CheckConstraint("enabled OR NOT is_default", name="default_enabled"),
     comment="A kind of cycle, such as Sprint or Release.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("cycle_types_name_key", func.lower(cycle_types.c.name), unique=True)
 Index("cycle_types_default_key", cycle_types.c.is_default, unique=True, postgresql_where=cycle_types.c.is_default)
@@ -348,5 +348,5 @@ project_availability = Table(
     CheckConstraint(f"num_nonnulls({', '.join(_ASSIGNABLE)}) = 1", name="one_object"),
     comment="Which projects see an object that is not for all projects. One table for all kinds, with real foreign "
     "keys, because a table for each would cost every workspace eight.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )

@@ -19,10 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from migrations.columns import (
-    APPEND_ONLY,
-    READ_WRITE,
+    ALL,
+    acting_key,
+    acting_user,
     bigint,
     id_column,
+    may,
     not_blank,
     one_of,
     reference,
@@ -48,7 +50,7 @@ cycles = Table(
     Column("start_date", Date, nullable=True),
     Column("end_date", Date, nullable=True),
     Column("completed_date", Date, nullable=True),
-    reference("created_by", "users.id", nullable=True),
+    acting_user("created_by", nullable=True),
     timestamp("created_at"),
     timestamp("updated_at"),
     version(),
@@ -69,7 +71,13 @@ cycles = Table(
     CheckConstraint("state <> 'ACTIVE' OR start_date IS NOT NULL", name="active_started"),
     CheckConstraint("(state = 'COMPLETED') = (completed_date IS NOT NULL)", name="completed_date"),
     comment="A sprint, release or the like that groups runs; at most three levels.",
-    info=READ_WRITE,
+    info=may(
+        insert=("project_id", "type_id", "parent_id", "depth", "name", "description", "start_date", "end_date"),
+        update=(
+            *("type_id", "parent_id", "depth", "name", "description", "start_date", "end_date"),
+            *("state", "completed_date", "updated_at", "version"),
+        ),
+    ),
 )
 Index("cycles_parent_idx", cycles.c.project_id, cycles.c.parent_id)
 
@@ -84,7 +92,7 @@ runs = Table(
     reference("environment_id", "environments.id", nullable=True),
     string("title", 255),
     Column("notes", Text, nullable=False, server_default=text("''")),
-    reference("created_by", "users.id"),
+    acting_user("created_by"),
     timestamp("created_at"),
     timestamp("updated_at"),
     timestamp("closed_at", nullable=True),
@@ -101,7 +109,13 @@ runs = Table(
     one_of("lifecycle_context", ("RUNS",)),
     CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", name="closed"),
     comment="An execution of a set of cases in one environment. A closed run accepts no change.",
-    info=READ_WRITE,
+    info=may(
+        insert=("project_id", "title", "cycle_id", "environment_id", "lifecycle_state_id", "notes"),
+        update=(
+            *("title", "cycle_id", "environment_id", "lifecycle_state_id", "notes"),
+            *("closed_at", "closed_by", "updated_at", "version"),
+        ),
+    ),
 )
 Index("runs_project_idx", runs.c.project_id, runs.c.id)
 Index("runs_cycle_idx", runs.c.cycle_id, postgresql_where=runs.c.cycle_id.is_not(None))
@@ -115,7 +129,7 @@ run_tags = Table(
     ForeignKeyConstraint(["tag_id", "context"], ["tags.id", "tags.context"], ondelete="CASCADE"),
     one_of("context", ("RUNS",)),
     comment="The tags of a run.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 Index("run_tags_tag_id_idx", run_tags.c.tag_id)
 
@@ -144,7 +158,11 @@ run_cases = Table(
         use_alter=True,
     ),
     comment="A case in a run: the version that is executed, who should, and the status of its latest result.",
-    info=READ_WRITE,
+    info=may(
+        insert=("run_id", "case_id", "project_id", "case_version", "status_id", "assignee_id"),
+        update=("status_id", "assignee_id", "latest_result_id"),
+        delete=True,
+    ),
 )
 Index("run_cases_status_idx", run_cases.c.run_id, run_cases.c.status_id)
 Index("run_cases_case_idx", run_cases.c.case_id, run_cases.c.run_id)
@@ -160,8 +178,8 @@ results = Table(
     reference("status_id", "statuses.id"),
     Column("comment", Text, nullable=False, server_default=text("''")),
     Column("elapsed_seconds", Integer, nullable=True),
-    reference("created_by", "users.id"),
-    bigint("api_key_id", nullable=True),
+    acting_user("created_by"),
+    acting_key(),
     timestamp("created_at"),
     UniqueConstraint("id", "run_id", "case_id"),
     ForeignKeyConstraint(
@@ -172,7 +190,7 @@ results = Table(
     ),
     CheckConstraint("elapsed_seconds >= 0", name="elapsed_seconds"),
     comment="What one execution of a case in a run gave. Only ever appended.",
-    info=APPEND_ONLY,
+    info=may(insert=("id", "run_id", "case_id", "case_version", "status_id", "comment", "elapsed_seconds")),
 )
 Index("results_run_case_idx", results.c.run_id, results.c.case_id, results.c.id)
 # The latest result of a case, and what it says, without a look at the table.
@@ -188,7 +206,7 @@ result_steps = Table(
     one_of("outcome", ("pass", "fail", "block", "skip")),
     CheckConstraint("position >= 1", name="position"),
     comment="The outcome of one step of the executed case version.",
-    info=APPEND_ONLY,
+    info=may(insert=ALL),
 )
 
 result_field_values = Table(
@@ -201,5 +219,5 @@ result_field_values = Table(
     ForeignKeyConstraint(["field_id", "type"], ["fields.id", "fields.type"]),
     CheckConstraint(VALUE_OF_ITS_TYPE, name="value_of_its_type"),
     comment="The value of one result field of a result.",
-    info=APPEND_ONLY,
+    info=may(),
 )

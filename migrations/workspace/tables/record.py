@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, String, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from migrations.columns import APPEND_ONLY, READ_WRITE, bigint, id_column, reference, string, timestamp
+from migrations.columns import (
+    ACTING_TOOL,
+    acting_key,
+    acting_user,
+    bigint,
+    id_column,
+    may,
+    string,
+    timestamp,
+)
 from migrations.workspace.tables.base import metadata
 
 audit_log = Table(
@@ -13,9 +22,9 @@ audit_log = Table(
     metadata,
     id_column(),
     timestamp("created_at"),
-    reference("user_id", "users.id", nullable=True),
-    bigint("api_key_id", nullable=True),
-    string("tool", 60),
+    acting_user("user_id", nullable=True),
+    acting_key(),
+    Column("tool", String(60), nullable=False, server_default=text(ACTING_TOOL)),
     string("action", 20),
     string("object_type", 30),
     Column("object_id", BigInteger, nullable=False),
@@ -24,7 +33,12 @@ audit_log = Table(
     Column("version_after", Integer, nullable=True),
     Column("details", JSONB, nullable=False, server_default=text("'{}'")),
     comment="Every change: who, with which key, by which tool, to what. Written in the change's own transaction.",
-    info=APPEND_ONLY,
+    info=may(
+        insert=(
+            *("action", "object_type", "object_id", "project_id"),
+            *("version_before", "version_after", "details"),
+        ),
+    ),
 )
 Index("audit_log_object_idx", audit_log.c.object_id, audit_log.c.id)
 Index("audit_log_project_idx", audit_log.c.project_id, audit_log.c.id)
@@ -45,5 +59,5 @@ idempotency_keys = Table(
     timestamp("created_at"),
     CheckConstraint("char_length(idempotency_key) BETWEEN 1 AND 64", name="idempotency_key"),
     comment="The answers of the last 24 hours to calls that carried an idempotencyKey, by API key.",
-    info=READ_WRITE,
+    info=may(insert=("api_key_id", "idempotency_key", "tool", "request_hash"), update=("answer",), delete=True),
 )

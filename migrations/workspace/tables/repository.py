@@ -19,10 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from migrations.columns import (
-    APPEND_ONLY,
-    READ_WRITE,
+    ALL,
+    acting_key,
+    acting_user,
     bigint,
     id_column,
+    may,
     not_blank,
     one_of,
     reference,
@@ -43,7 +45,7 @@ folders = Table(
     string("name", 255),
     string("description", 2000, default=""),
     Column("position", Integer, nullable=False, server_default=text("0")),
-    reference("created_by", "users.id", nullable=True),
+    acting_user("created_by", nullable=True),
     timestamp("created_at"),
     timestamp("updated_at"),
     version(),
@@ -62,7 +64,11 @@ folders = Table(
     CheckConstraint("position >= 0", name="position"),
     comment="The folder tree of a project. A folder is one deeper than its parent, which keeps the tree free of "
     "cycles even when two moves meet.",
-    info=READ_WRITE,
+    info=may(
+        insert=("project_id", "parent_id", "depth", "name", "description", "position"),
+        update=("parent_id", "depth", "name", "description", "position", "updated_at", "version"),
+        delete=True,
+    ),
 )
 Index("folders_children_idx", folders.c.project_id, folders.c.parent_id, folders.c.position)
 
@@ -78,9 +84,9 @@ cases = Table(
     bigint("lifecycle_state_id"),
     string("lifecycle_context", 10, default="REPOSITORY"),
     Column("estimate_seconds", Integer, nullable=True),
-    reference("created_by", "users.id"),
+    acting_user("created_by"),
     timestamp("created_at"),
-    reference("updated_by", "users.id"),
+    acting_user("updated_by"),
     timestamp("updated_at"),
     timestamp("deleted_at", nullable=True),
     version(),
@@ -98,7 +104,16 @@ cases = Table(
     CheckConstraint("estimate_seconds > 0", name="estimate_seconds"),
     comment="A test case. Its number (C-12) is unique in the project and never used again. "
     "Without a folder it is at the root of the tree.",
-    info=READ_WRITE,
+    info=may(
+        insert=(
+            *("project_id", "number", "title", "folder_id"),
+            *("template_id", "lifecycle_state_id", "estimate_seconds"),
+        ),
+        update=(
+            *("title", "folder_id", "template_id", "lifecycle_state_id", "estimate_seconds"),
+            *("updated_by", "updated_at", "version"),
+        ),
+    ),
 )
 # Counting reads an index alone: each tells which cases are deleted. Those of folders and templates serve their foreign
 # keys too, so they have all cases.
@@ -138,7 +153,7 @@ case_field_values = Table(
     ForeignKeyConstraint(["field_id", "type"], ["fields.id", "fields.type"]),
     CheckConstraint(VALUE_OF_ITS_TYPE, name="value_of_its_type"),
     comment="The value of one field of a case, as JSON of the field's type; steps are in case_steps.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 # By a hash, as a value may be longer than an index can hold.
 Index("case_field_values_value_idx", case_field_values.c.field_id, func.jsonb_hash(case_field_values.c.value))
@@ -158,7 +173,7 @@ case_steps = Table(
     one_of("type", ("STEPS",)),
     CheckConstraint("position >= 1", name="position"),
     comment="The steps of a case, in order from 1.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 case_tags = Table(
@@ -170,7 +185,7 @@ case_tags = Table(
     ForeignKeyConstraint(["tag_id", "context"], ["tags.id", "tags.context"], ondelete="CASCADE"),
     one_of("context", ("REPOSITORY",)),
     comment="The tags of a case.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 Index("case_tags_tag_id_idx", case_tags.c.tag_id, case_tags.c.case_id)
 
@@ -180,20 +195,20 @@ case_environments = Table(
     reference("case_id", "cases.id", key=True, ondelete="CASCADE"),
     reference("environment_id", "environments.id", key=True, index=True, ondelete="CASCADE"),
     comment="The environments that a case is meant for.",
-    info=READ_WRITE,
+    info=may(insert=ALL, delete=True),
 )
 
 case_versions = Table(
     "case_versions",
     metadata,
-    reference("case_id", "cases.id", key=True, ondelete="CASCADE"),
+    reference("case_id", "cases.id", key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("snapshot", JSONB, nullable=False),
-    reference("created_by", "users.id"),
-    bigint("api_key_id", nullable=True),
+    acting_user("created_by"),
+    acting_key(),
     timestamp("created_at"),
     comment="Every version of a case, whole, with who made it: its history, and what a run executed.",
-    info=APPEND_ONLY,
+    info=may(insert=("case_id", "version", "snapshot")),
 )
 
 comments = Table(
@@ -202,7 +217,7 @@ comments = Table(
     id_column(),
     bigint("project_id"),
     bigint("case_id"),
-    reference("author_id", "users.id"),
+    acting_user("author_id"),
     Column("body", Text, nullable=False),
     timestamp("created_at"),
     timestamp("edited_at", nullable=True),
@@ -212,6 +227,6 @@ comments = Table(
     not_blank("body"),
     CheckConstraint("char_length(body) <= 10000", name="body_length"),
     comment="A Markdown comment on a case; a deleted one stays with its time of deletion.",
-    info=READ_WRITE,
+    info=may(insert=("project_id", "case_id", "body"), update=("body", "edited_at", "deleted_at", "version")),
 )
 Index("comments_case_idx", comments.c.case_id, comments.c.id)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Table, UniqueConstraint, func
 
-from migrations.columns import READ_WRITE, bigint, flag, id_column, not_blank, one_of, reference, string, timestamp
+from migrations.columns import (
+    ALL,
+    acting_user,
+    bigint,
+    flag,
+    id_column,
+    may,
+    not_blank,
+    one_of,
+    reference,
+    string,
+    timestamp,
+)
 from migrations.workspace.tables.base import metadata
 
 SYSTEMS = ("JIRA", "LINEAR", "GITHUB", "GITLAB", "AZURE_DEVOPS", "CUSTOM")
@@ -27,7 +39,7 @@ sources = Table(
     not_blank("key_pattern"),
     one_of("system", SYSTEMS),
     comment="An issue tracker. A key is valid when key_pattern matches it whole.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("sources_name_key", func.lower(sources.c.name), unique=True)
 
@@ -45,7 +57,7 @@ relations = Table(
     one_of("semantic", ("GENERAL", "DEFECT")),
     CheckConstraint("enabled OR NOT is_default", name="default_enabled"),
     comment="What a link means. GENERAL ones are coverage, DEFECT ones are defects.",
-    info=READ_WRITE,
+    info=may(insert=ALL, update=ALL),
 )
 Index("relations_name_key", func.lower(relations.c.name), unique=True)
 Index("relations_default_key", relations.c.semantic, unique=True, postgresql_where=relations.c.is_default)
@@ -66,7 +78,7 @@ issues = Table(
     UniqueConstraint("project_id", "id"),
     not_blank("key"),
     comment="An issue that a project knows: linked, or synced from its tracker (then with title and status).",
-    info=READ_WRITE,
+    info=may(insert=("project_id", "source_id", "key", "url"), update=("url",), delete=True),
 )
 
 links = Table(
@@ -80,7 +92,7 @@ links = Table(
     bigint("run_id", nullable=True),
     reference("result_id", "results.id", nullable=True),
     bigint("cycle_id", nullable=True),
-    reference("created_by", "users.id"),
+    acting_user("created_by"),
     timestamp("created_at"),
     ForeignKeyConstraint(["project_id", "issue_id"], ["issues.project_id", "issues.id"], name="links_issue_fkey"),
     ForeignKeyConstraint(["project_id", "case_id"], ["cases.project_id", "cases.id"], name="links_case_fkey"),
@@ -89,7 +101,12 @@ links = Table(
     CheckConstraint(f"num_nonnulls({', '.join(_LINKABLE)}) = 1", name="one_object"),
     UniqueConstraint("issue_id", "relation_id", *_LINKABLE, name="links_same_key", postgresql_nulls_not_distinct=True),
     comment="An issue on a case, run, result or cycle, with what it means there.",
-    info=READ_WRITE,
+    info=may(
+        insert=("project_id", "issue_id", "relation_id", "case_id", "result_id"),
+        # A link is locked before it is deleted, which takes the right to change something.
+        update=("relation_id",),
+        delete=True,
+    ),
 )
 Index(
     "links_project_idx",

@@ -125,9 +125,10 @@ async def _csv(visit: Visit, filters: Filters) -> AsyncIterator[bytes]:
     yield _lines([_COLUMNS])
     cursor = None
     while True:
-        async with visit.web.gateway.workspace(visit.place.schema_name, read_only=True) as connection:
-            work = Work(connection=connection, actor=visit.work.actor)
-            found = await list_entries(work, filters, limit=_CHUNK, cursor=cursor)
+        async with visit.web.gateway.workspace(
+            visit.place.schema_name, read_only=True, actor=visit.work.actor
+        ) as connection:
+            found = await list_entries(Work(connection=connection), filters, limit=_CHUNK, cursor=cursor)
         entries = found["items"]
         key_ids = {entry["apiKeyId"] for entry in entries if "apiKeyId" in entry}
         labels = await visit.web.accounts.name_keys(visit.session, key_ids) if key_ids else {}
