@@ -236,6 +236,7 @@ class Removed(NamedTuple):
     old: str
     new: str
     found_by: Callable[[Driven, Any, str], Awaitable[None]]
+    and_: Removed | None = None
 
 
 _ENTERED = "                await lent.connection.execute(entry)\n"
@@ -300,6 +301,9 @@ def changed(monkeypatch):
 
     def make(removed: Removed) -> ModuleType:
         source = Path(removed.module.__file__).read_text()
+        if removed.and_ is not None:
+            assert removed.and_.old in source
+            source = source.replace(removed.and_.old, removed.and_.new)
         assert removed.old in source
         made = ModuleType(f"{removed.module.__name__}_changed")
         # Where its dataclasses look for it.
@@ -336,6 +340,21 @@ async def test_the_others_hold_where_one_of_the_code_is_removed(name, driven, ch
     figure("tries with one protection removed", outcome.tries)
     figure("of these, queries that ran as the login, who reads nothing", len(outcome.outside))
     figure("of these, reads of another workspace", len(outcome.reached))
+
+
+async def test_what_runs_at_rest_reads_nothing(driven, changed, figure):
+    """Two are removed, so that queries run although entering failed: what is left is the database."""
+    told, in_transaction = (REMOVED[name] for name in ("entering that fails is told", "no query without a transaction"))
+    both = in_transaction._replace(old=told.old, new=told.new, and_=in_transaction)
+    async with driven.gateway(session=changed(both)) as gateway:
+        outcome = await driven.storm(gateway, seed=3).rage(MUTANT_TRIES)
+    assert outcome.reached == []
+    if driven.mode == "strict":
+        # Whoever is logged in is the workspace there; with no path it finds no table of its own.
+        assert outcome.refused["UndefinedTableError"] > 0
+    else:
+        assert set(outcome.outside) == {APP}
+    figure("queries that ran at rest, with two protections removed", len(outcome.outside))
 
 
 @pytest.mark.parametrize("name", REMOVED_FROM_THE_DATABASE)
