@@ -20,7 +20,7 @@ import pytest
 import tenancy.pool
 import tenancy.session
 from tenancy.connection import admin_connection
-from tenancy.roles import APP, SET_CONFIG
+from tenancy.roles import APP, GATE, SET_CONFIG
 from tests.conftest import STRICT_LOGINS
 from tests.isolation.attacks import READS
 from tests.isolation.storm import REFUSALS, Storm
@@ -288,6 +288,15 @@ REMOVED_FROM_THE_DATABASE = {
         f"{_AT_REST} SET default_transaction_read_only = on",
     ),
     "the login finds nothing at rest": (f"{_AT_REST} SET search_path = pg_catalog", f"{_AT_REST} SET search_path = ''"),
+    "the login inherits nothing": (
+        f"GRANT {{other}} TO {APP} WITH INHERIT TRUE",
+        f"GRANT {{other}} TO {APP} WITH INHERIT FALSE",
+    ),
+    "the gate is in no workspace": (f"GRANT {{other}} TO {GATE}", f"REVOKE {{other}} FROM {GATE}"),
+    "a workspace writes nothing at rest": (
+        "ALTER ROLE {own} SET default_transaction_read_only = off",
+        "ALTER ROLE {own} SET default_transaction_read_only = on",
+    ),
     "the login may not set": (
         f"GRANT EXECUTE ON FUNCTION {SET_CONFIG} TO {APP}",
         f"REVOKE EXECUTE ON FUNCTION {SET_CONFIG} FROM {APP}",
@@ -360,7 +369,7 @@ async def test_what_runs_at_rest_reads_nothing(driven, changed, figure):
 @pytest.mark.parametrize("name", REMOVED_FROM_THE_DATABASE)
 async def test_the_others_hold_where_one_of_the_database_is_removed(name, driven, figure):
     """That each is missed by a test, test_mutations.py shows."""
-    make, undo = REMOVED_FROM_THE_DATABASE[name]
+    make, undo = (text.format(own=driven.own, other=driven.other) for text in REMOVED_FROM_THE_DATABASE[name])
     await driven.admin.execute(make)
     try:
         async with driven.gateway() as gateway:
