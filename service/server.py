@@ -20,12 +20,12 @@ from service.connections import Connections, room
 from service.http_servers import BACKLOG, Limits, serve_http
 from service.mcp.http import PATH
 from service.metrics import Metrics, serving_metrics
-from tenancy.connection import connect, is_pooled, require_statement_cache
+from tenancy.connection import is_pooled, require_statement_cache
 from tenancy.errors import DatabaseUnavailable, TenancyError, first_line
 from tenancy.guard import is_held, require_isolation
 from tenancy.keys import PREFIX
 from tenancy.pool import Pool
-from tenancy.release import require_control
+from tenancy.release import require_control, service_connection
 from tenancy.session import Gateway
 
 if TYPE_CHECKING:
@@ -187,10 +187,7 @@ async def wait_for_database(settings: Settings, seconds: float) -> None:
 async def check_database(settings: Settings) -> None:
     """Raise TenancyError unless the database can be served, and tell where it lets in too few connections."""
     await _require_database(settings)
-    connection = await connect(
-        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
-    )
-    try:
+    async with service_connection(settings.service_database_url.get_secret_value()) as connection:
         if await is_held(connection):
             _LOG.warning(
                 "migration_held",
@@ -201,8 +198,6 @@ async def check_database(settings: Settings) -> None:
         if await is_pooled(connection):
             return
         most = int(await connection.fetchval("SELECT current_setting('max_connections')"))
-    finally:
-        await connection.close()
     if (wanted := settings.workers * most_connections(settings)) > most:
         _LOG.warning(
             "too_few_connections",
@@ -214,16 +209,11 @@ async def check_database(settings: Settings) -> None:
 
 async def _require_database(settings: Settings) -> None:
     """Raise TenancyError unless the database isolates the workspaces, and knows keys as this release asks for them."""
-    connection = await connect(
-        settings.service_database_url.get_secret_value(), name="SERVICE_DATABASE_URL", statement_cache_size=0
-    )
-    try:
+    async with service_connection(settings.service_database_url.get_secret_value()) as connection:
         await require_isolation(connection)
         await require_control(connection)
         if settings.statement_cache_size:
             await require_statement_cache(connection)
-    finally:
-        await connection.close()
     pool = Pool(settings.service_database_url.get_secret_value(), size=1, statement_cache_size=0)
     try:
         await Gateway(pool).authenticate(PREFIX)

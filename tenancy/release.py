@@ -11,15 +11,17 @@ The control schema mirrors the first for each workspace, so that a release learn
 from __future__ import annotations
 
 import functools
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrations.trees import Tree, declared, head, known, ordered
+from tenancy.connection import connect
 from tenancy.errors import TenancyError
 from tenancy.roles import APP
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
 
     import asyncpg
 
@@ -90,6 +92,16 @@ async def serving_releases(admin: asyncpg.Connection) -> set[str | None]:
         APPLICATION,
     )
     return {row[0] for row in rows}
+
+
+@asynccontextmanager
+async def service_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Connect as the service outside of its pools, to look whether it can serve; a migration sees of which release."""
+    connection = await connect(url, name="SERVICE_DATABASE_URL", statement_cache_size=0, application=application_name())
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def require_control(connection: asyncpg.Connection) -> None:

@@ -62,8 +62,8 @@ _DRIVER_SCHEMA = (
 RESTING = {"default_transaction_read_only": "on", "search_path": ""}
 #: The login's own: also the limits of what it does outside of workspaces, which have theirs.
 APP_SETTINGS = {"statement_timeout": "10s", "lock_timeout": "3s"} | RESTING
-#: How PostgreSQL stores an empty list.
-EMPTY = '""'
+# How PostgreSQL stores an empty list.
+_EMPTY = '""'
 _LOCK_SECONDS = 30
 _BATCH = 200
 
@@ -153,12 +153,12 @@ async def rest_workspaces(admin: asyncpg.Connection) -> int:
 
 def resting(role: str) -> list[str]:
     """Return the statements that let a workspace's new role rest as all do."""
-    return [f"ALTER ROLE {role} SET {name} = '{value}'" for name, value in RESTING.items()]
+    return _setting(role, RESTING)
 
 
 def stored_settings(settings: Mapping[str, str]) -> list[str]:
     """Return what PostgreSQL stores of a role's *settings*, in order."""
-    return sorted(f"{name}={value or EMPTY}" for name, value in settings.items())
+    return sorted(f"{name}={value or _EMPTY}" for name, value in settings.items())
 
 
 async def _set(admin: asyncpg.Connection, role: str, settings: Mapping[str, str]) -> None:
@@ -171,8 +171,12 @@ async def _set(admin: asyncpg.Connection, role: str, settings: Mapping[str, str]
     for row in databases:
         await admin.execute(f"ALTER ROLE {role} IN DATABASE {row['name']} RESET ALL")
     await admin.execute(f"ALTER ROLE {role} RESET ALL")
-    for name, value in settings.items():
-        await admin.execute(f"ALTER ROLE {role} SET {name} = '{value}'")
+    for statement in _setting(role, settings):
+        await admin.execute(statement)
+
+
+def _setting(role: str, settings: Mapping[str, str]) -> list[str]:
+    return [f"ALTER ROLE {role} SET {name} = '{value}'" for name, value in settings.items()]
 
 
 async def take_lock(admin: asyncpg.Connection, name: str) -> None:

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.cli.console import AsJson, database_url, fail, print_json, results, run, strict_logins
-from tenancy.connection import admin_connection, connect
+from tenancy.connection import admin_connection
 from tenancy.errors import TenancyError, first_line
 from tenancy.posture import Finding, Posture, look
+from tenancy.release import service_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,8 +54,7 @@ async def _look() -> Posture:
         admin = await stack.enter_async_context(admin_connection(database_url()))
         service = None
         if url := os.environ.get("SERVICE_DATABASE_URL"):
-            service = await connect(url, name="SERVICE_DATABASE_URL", statement_cache_size=0)
-            stack.push_async_callback(service.close)
+            service = await stack.enter_async_context(service_connection(url))
         return await look(admin, service=service, strict=strict_logins())
 
 

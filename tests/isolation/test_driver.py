@@ -275,7 +275,6 @@ REMOVED = {
         tenancy.pool, "if place.is_open and not is_settled:", "if False:", what_is_not_settled_is_not_lent_again
     ),
 }
-#: By which of them a query may run as whoever is logged in, who reads nothing.
 _CONFIRM = "control.confirm_key(bigint, bigint, text, text, text)"
 _AT_REST = f"ALTER ROLE {APP}"
 REMOVED_FROM_THE_DATABASE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import asyncpg
@@ -9,12 +10,14 @@ import pytest
 
 from migrations.trees import Tree, declared, head, known, statements
 from migrations.workspace.tables import metadata
+from service.server import wait_for_database
+from service.settings import read_settings
 from tenancy.errors import TenancyError
 from tenancy.keys import hash_key
 from tenancy.migrate import migrate
 from tenancy.posture import look
 from tenancy.provision import create_workspace, make_schema
-from tenancy.release import Release, this_release
+from tenancy.release import Release, serving_releases, this_release
 from tenancy.roles import APP, SET_CONFIG
 from tests.conftest import make_tenant, new_database, serving
 
@@ -105,6 +108,20 @@ async def test_the_release_before_serves_until_it_has_gone(postgres):
                 await login.fetch(query)
         await login.close()
         assert (await look(admin)).is_sound
+
+
+async def test_who_waits_for_a_migration_does_not_hold_it_back(postgres):
+    """`serve --wait` asks again and again as the service's login, while the job that it waits for is at work."""
+    async with new_database(postgres) as (name, admin):
+        await admin.execute("DROP FUNCTION control.use_link(bigint, bigint, text, bytea, text, text)")
+        settings = read_settings(SERVICE_DATABASE_URL=postgres.dsn(user=APP, database=name), secret_key="x" * 32)
+        waiting = asyncio.create_task(wait_for_database(settings, 4))
+        seen = set()
+        while not waiting.done():
+            seen |= await serving_releases(admin)
+        with pytest.raises(TenancyError, match="in vain"):
+            await waiting
+    assert seen == {head(Tree.WORKSPACE)}
 
 
 async def as_the_release_before_left_it(admin) -> None:
