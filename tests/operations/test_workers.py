@@ -155,7 +155,8 @@ def test_a_worker_that_is_killed_takes_only_its_own_calls_along_and_is_back(worl
         # At most one call of each caller was under way in it.
         broken = [answer for answer in answers if answer != "done"]
         assert len(broken) <= CALLERS
-        assert set(broken) <= {"RemoteDisconnected", "ConnectionResetError"}
+        # Before its answer, or in the middle of it: Hypercorn sends the head and the body one after the other.
+        assert set(broken) <= {"RemoteDisconnected", "ConnectionResetError", "IncompleteRead"}
         assert [event["by"] for event in service.logged("process_died")] == ["signal SIGKILL"]
         # The kernel gives connections to all of them, the new one too.
         wait_until(lambda: ping(service.port, lead) == 200 and callers_of(service) == {0, 1, 2})
